@@ -1,0 +1,54 @@
+package oid
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestRoundTrip(t *testing.T) {
+	for _, c := range []struct {
+		o   OID
+		der []byte
+	}{
+		{Data, []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01}},
+		{SHA256, []byte{0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01}},
+		{Ed25519, []byte{0x2b, 0x65, 0x70}},
+		{"2.999.3", []byte{0x88, 0x37, 0x03}},
+		{"0.0", []byte{0x00}},
+	} {
+		got, ok := c.o.AppendDER(nil)
+		if !ok || !bytes.Equal(got, c.der) {
+			t.Errorf("%s: DER %x, want %x", c.o, got, c.der)
+		}
+		back, ok := FromDER(c.der)
+		if !ok || back != c.o {
+			t.Errorf("%x: %q, want %q", c.der, back, c.o)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for _, der := range [][]byte{nil, {0x80, 0x01}, {0x2a, 0x86}, {0x2a, 0x80, 0x01}, bytes.Repeat([]byte{1}, 200), {0x2a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}} {
+		if o, ok := FromDER(der); ok {
+			t.Errorf("%x was read as %q", der, o)
+		}
+	}
+	for _, o := range []OID{"", "1", "1.", "3.1", "1.40", "1.2.", "1..2", "1.2.x", "1.2.-1"} {
+		if der, ok := o.AppendDER(nil); ok {
+			t.Errorf("%q was written as %x", o, der)
+		}
+	}
+}
+
+func FuzzFromDER(f *testing.F) {
+	f.Add([]byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01})
+	f.Fuzz(func(t *testing.T, der []byte) {
+		o, ok := FromDER(der)
+		if !ok {
+			return
+		}
+		if back, ok := o.AppendDER(nil); !ok || !bytes.Equal(back, der) {
+			t.Fatalf("%x became %q became %x", der, o, back)
+		}
+	})
+}
