@@ -1,0 +1,176 @@
+package keystore
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+// peerFile writes identities for a peer to read: ours, without its chain.
+func peerFile(t *testing.T, dir, kind string) (string, Identity) {
+	t.Helper()
+	p := people(t)[kind]
+	f, err := p.WriteFiles(dir, kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := Load(kind, readFileT(t, f.Full), nil)
+	wantIdentity(t, kind, ids, err, p)
+	if err != nil {
+		t.FailNow()
+	}
+	data, err := EncodePKCS12(ids[0], "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, kind+".p12")
+	writeFile(t, name, data)
+	return name, ids[0]
+}
+
+// wantPeer reads what a peer wrote and compares it with what it was given.
+func wantPeer(t *testing.T, what string, data []byte, want Identity) {
+	t.Helper()
+	ids, err := Load(what, data, fixed("secret"))
+	// Peers may write an RSA key with its primes the other way round.
+	if err != nil || len(ids) != 1 || !bytes.Equal(ids[0].Certificate.Raw, want.Certificate.Raw) || !belongs(ids[0].Key, want.Certificate) {
+		t.Errorf("%s: %d identities, %v", what, len(ids), err)
+		return
+	}
+	if k, ok := ids[0].Key.(crypto.Signer); ok {
+		if _, err = k.Sign(rand.Reader, make([]byte, 32), crypto.SHA256); err != nil {
+			t.Errorf("%s: the key does not sign: %v", what, err)
+		}
+	}
+}
+
+func TestNSS(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"RSA2048", "P256"} {
+		dir := t.TempDir()
+		file, id := peerFile(t, dir, kind)
+		run(t, dir, "certutil", "-N", "-d", "sql:.", "--empty-password")
+		run(t, dir, "pk12util", "-i", file, "-d", "sql:.", "-W", "secret")
+		nick := nssNickname(t, dir)
+		for _, c := range []string{
+			"", "AES-256-CBC", "PKCS #12 V2 PBE With SHA-1 And 3KEY Triple DES-CBC",
+			"PKCS #12 V2 PBE With SHA-1 And 40 Bit RC2 CBC", "PKCS #12 V2 PBE With SHA-1 And 128 Bit RC2 CBC",
+			"PKCS #12 V2 PBE With SHA-1 And 128 Bit RC4",
+		} {
+			args := []string{"-o", "out.p12", "-n", nick, "-d", "sql:.", "-W", "secret"}
+			if c != "" {
+				args = append(args, "-c", c, "-C", c)
+			}
+			run(t, dir, "pk12util", args...)
+			data := readFileT(t, filepath.Join(dir, "out.p12"))
+			if data[1] != 0x80 {
+				t.Errorf("NSS wrote a definite length: this test is about BER")
+			}
+			wantPeer(t, "NSS "+c, data, id)
+			if kind == "P256" {
+				_, err := Load("NSS", data, fixed("wrong"))
+				wantErr(t, "NSS", err, "NSS", ErrPassphrase)
+				return // NSS takes its time: the ciphers are the same for all keys
+			}
+		}
+		for _, mac := range []string{"SHA-1", "SHA-512"} {
+			run(t, dir, "pk12util", "-o", "out.p12", "-n", nick, "-d", "sql:.", "-W", "secret", "-M", mac)
+			wantPeer(t, "NSS MAC "+mac, readFileT(t, filepath.Join(dir, "out.p12")), id)
+		}
+	}
+}
+
+// nssNickname returns the nickname that NSS chose for the certificate with a key.
+func nssNickname(t *testing.T, dir string) string {
+	t.Helper()
+	for line := range strings.Lines(string(run(t, dir, "certutil", "-L", "-d", "sql:."))) {
+		if nick, ok := strings.CutSuffix(strings.TrimSpace(line), "u,u,u"); ok {
+			return strings.TrimSpace(nick)
+		}
+	}
+	t.Fatal("NSS has no certificate with a key")
+	return ""
+}
+
+func TestKeytool(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, id := peerFile(t, dir, "RSA2048")
+	for _, option := range []string{"-J-Xshare:auto", "-J-Dkeystore.pkcs12.legacy"} {
+		run(t, dir, "keytool", option, "-importkeystore", "-noprompt", "-srckeystore", file, "-srcstorepass", "secret",
+			"-destkeystore", "out.p12", "-deststoretype", "PKCS12", "-deststorepass", "secret")
+		out := filepath.Join(dir, "out.p12")
+		wantPeer(t, "keytool "+option, readFileT(t, out), id)
+		if err := os.Remove(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestGpgsm(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := exec.LookPath("gpgsm"); err != nil {
+		missing(t, "gpgsm")
+	}
+	_, id := peerFile(t, dir, "RSA2048")
+	// Its version 2.2 reads the old ciphers only.
+	data, err := pkcs12.LegacyDES.Encode(id.Key, id.Certificate.X509, nil, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "old.p12"), data)
+	wantPeer(t, "go-pkcs12, LegacyDES", data, id)
+	home := filepath.Join(dir, "home")
+	if err = os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	gpgsm := func(args ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		args = append([]string{"--homedir", home, "--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}, args...)
+		cmd := exec.CommandContext(ctx, "gpgsm", args...)
+		cmd.Stdin = bytes.NewReader([]byte("secret\n"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("gpgsm %v: %v\n%s", args, err, out)
+		}
+	}
+	defer run(t, dir, "gpgconf", "--homedir", home, "--kill", "all")
+	gpgsm("--import", filepath.Join(dir, "old.p12"))
+	out := filepath.Join(dir, "out.p12")
+	gpgsm("--output", out, "--export-secret-key-p12", "alice@example.test")
+	wantPeer(t, "gpgsm", readFileT(t, out), id)
+}
+
+func TestGoPKCS12(t *testing.T) {
+	_, id := peerFile(t, t.TempDir(), "P256")
+	for name, enc := range map[string]*pkcs12.Encoder{
+		"LegacyRC2": pkcs12.LegacyRC2, "LegacyDES": pkcs12.LegacyDES, "Modern2023": pkcs12.Modern2023,
+		"Modern2026, PBMAC1": pkcs12.Modern2026,
+	} {
+		data, err := enc.Encode(id.Key, id.Certificate.X509, nil, "secret")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		wantPeer(t, name, data, id)
+	}
+	data, err := EncodePKCS12(id, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, cert, chain, err := pkcs12.DecodeChain(data, "secret")
+	if err != nil || !sameKey(key, id.Key) || !cert.Equal(id.Certificate.X509) || len(chain) != 1 {
+		t.Errorf("go-pkcs12 reads ours: %v", err)
+	}
+}

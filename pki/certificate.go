@@ -1,0 +1,178 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"slices"
+	"strings"
+	"time"
+
+	//lint:ignore SA1019 certificates with DSA keys have to be read (RFC 4134)
+	"crypto/dsa"
+
+	"github.com/postseal/postseal/internal/der"
+	"github.com/postseal/postseal/internal/oid"
+)
+
+// A Certificate is what a certificate says (RFC 5280, Section 4.1). Its slices
+// point into the octets that were parsed and must not be modified.
+type Certificate struct {
+	// Raw is the whole certificate, RawTBS what is signed, RawIssuer and
+	// RawSubject the Names and RawSPKI the SubjectPublicKeyInfo: whole elements,
+	// as received.
+	Raw, RawTBS, RawIssuer, RawSubject, RawSPKI []byte
+
+	// Serial is the content of the serialNumber INTEGER as encoded, so that
+	// negative and padded numbers can be compared too.
+	Serial []byte
+
+	// NotBefore and NotAfter are the first and the last second of validity, in
+	// UTC. Either is zero when it could not be read; see Problems.
+	NotBefore, NotAfter time.Time
+
+	// KeyAlgorithm is the algorithm of the subject's public key.
+	KeyAlgorithm der.Algorithm
+
+	// PublicKey is an *rsa.PublicKey (under the identifiers rsaEncryption,
+	// id-RSASSA-PSS and id-RSAES-OAEP), *ecdsa.PublicKey (P-224 to P-521),
+	// ed25519.PublicKey, *ecdh.PublicKey (X25519) or *dsa.PublicKey. A DSA key
+	// that inherits its parameters has zero Parameters; see [InheritDSA].
+	// PublicKey is nil when KeyErr says why.
+	PublicKey crypto.PublicKey
+
+	// KeyErr is nil, or a [*KeyError] that says why PublicKey is nil.
+	KeyErr error
+
+	// SubjectKeyID and AuthorityKeyID are the key identifiers of the extensions
+	// (RFC 5280, Sections 4.2.1.1 and 4.2.1.2), or nil.
+	SubjectKeyID, AuthorityKeyID []byte
+
+	// KeyUsage is the keyUsage extension; HasKeyUsage tells whether there is one.
+	KeyUsage    x509.KeyUsage
+	HasKeyUsage bool
+
+	// ExtKeyUsage is the extKeyUsage extension, nil when absent.
+	ExtKeyUsage []oid.OID
+
+	// IsCA is the cA field of basicConstraints, false when absent.
+	IsCA bool
+
+	// Emails are the mail addresses: rfc822Name and SmtpUTF8Mailbox (RFC 9598)
+	// of the subjectAltName, then emailAddress of the subject, without doubles.
+	// What is not of the form local@domain, or has control characters, is left
+	// out.
+	Emails []string
+
+	// SignatureAlgorithm and Signature are the issuer's signature over RawTBS.
+	SignatureAlgorithm der.Algorithm
+	Signature          []byte
+
+	// UnhandledCritical lists the critical extensions that this package does
+	// not understand in an end entity's certificate (RFC 5280, Section 4.2).
+	UnhandledCritical []oid.OID
+
+	// Problems lists, as [*ParseError], the parts that could not be read and
+	// were passed over.
+	Problems []error
+
+	// X509 is the certificate as crypto/x509 sees it, or nil when it cannot;
+	// then X509Err says why.
+	X509    *x509.Certificate
+	X509Err error
+
+	sanRead bool // the subjectAltName has names, and was read completely
+}
+
+// Subject returns the subject's name as text in the manner of RFC 4514 (and of
+// openssl x509 -nameopt RFC2253): the most specific part first, "CN=Alice,O=X".
+// Control, formatting and other characters that do not print are escaped as
+// \XX per octet of UTF-8. An empty name is "".
+func (c *Certificate) Subject() string { return NameText(c.RawSubject) }
+
+// Issuer returns the issuer's name in the form of [Certificate.Subject].
+func (c *Certificate) Issuer() string { return NameText(c.RawIssuer) }
+
+// CommonName returns the most specific common name of the subject, or "".
+// Characters that do not print are escaped as in [Certificate.Subject], and
+// others stand for themselves.
+func (c *Certificate) CommonName() string { return commonName(c.RawSubject) }
+
+// CanSign reports whether the key may sign messages.
+//
+// RFC 8550, Section 4.4.2: the key usage, when there is one, has
+// digitalSignature or nonRepudiation.
+func (c *Certificate) CanSign() bool {
+	switch c.PublicKey.(type) {
+	case *ecdh.PublicKey:
+		return false
+	case *rsa.PublicKey:
+		if c.KeyAlgorithm.OID == oid.RSAES {
+			return false
+		}
+	}
+	return !c.HasKeyUsage || c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) != 0
+}
+
+// CanEncrypt reports whether messages may be encrypted to the key: one for
+// RSA, EC or X25519 whose key usage, when there is one, has keyEncipherment or
+// keyAgreement, respectively (RFC 8550, Section 4.4.2; RFC 8410, Section 5).
+// A key that could not be read is judged by its usage alone.
+func (c *Certificate) CanEncrypt() bool {
+	need := x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
+	switch c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		if c.KeyAlgorithm.OID == oid.RSAPSS { // RFC 4055, Section 1.2: for signatures only
+			return false
+		}
+		need = x509.KeyUsageKeyEncipherment
+	case *ecdsa.PublicKey, *ecdh.PublicKey:
+		need = x509.KeyUsageKeyAgreement
+	case ed25519.PublicKey, *dsa.PublicKey:
+		return false
+	}
+	return !c.HasKeyUsage || c.KeyUsage&need != 0
+}
+
+// HasEmail reports whether address is one of c.Emails. The local parts are
+// compared exactly, the domains without the case of ASCII letters; A-labels and
+// U-labels are not converted.
+func (c *Certificate) HasEmail(address string) bool {
+	return slices.ContainsFunc(c.Emails, func(e string) bool { return sameAddress(e, address) })
+}
+
+// MayProtectEmail reports whether the extended key usage, when there is one,
+// has emailProtection or anyExtendedKeyUsage (RFC 8550, Section 4.4.4).
+func (c *Certificate) MayProtectEmail() bool {
+	return len(c.ExtKeyUsage) == 0 ||
+		slices.Contains(c.ExtKeyUsage, oid.EKUEmailProtection) || slices.Contains(c.ExtKeyUsage, oid.EKUAny)
+}
+
+// isMailbox reports whether s has the shape local@domain.
+func isMailbox(s string) bool {
+	at := strings.LastIndexByte(s, '@')
+	return at > 0 && at < len(s)-1 && isPrintable(s)
+}
+
+func sameAddress(a, b string) bool {
+	i, j := strings.LastIndexByte(a, '@'), strings.LastIndexByte(b, '@')
+	if i < 0 || j < 0 {
+		return a == b
+	}
+	return a[:i] == b[:j] && lowerASCII(a[i:]) == lowerASCII(b[j:])
+}
+
+// lowerASCII folds ASCII letters only: Unicode folding would let a Kelvin sign
+// pass for a K.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}

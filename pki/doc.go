@@ -1,0 +1,28 @@
+// Package pki reads X.509 certificates as they are found in mail: their names,
+// keys and extensions, including those of certificates that crypto/x509
+// refuses.
+//
+// It implements the certificate format and names of RFC 5280, the public keys
+// of RFC 3279, RFC 4055, RFC 5480 and RFC 8410, the S/MIME certificate rules of
+// RFC 8550 and the internationalised addresses of RFC 9598.
+//
+// # Security
+//
+// A parsed [Certificate] says what the octets say and nothing about trust.
+// Trust comes from [Roots.Verify] alone, which never falls back to the roots of
+// the operating system: no roots means that nothing is trusted.
+//
+// Text from a certificate that is meant for people ([Certificate.Subject],
+// [Certificate.Issuer], [Certificate.CommonName] and the sentences of errors)
+// has its control and formatting characters escaped.
+//
+// # Compatibility
+//
+// The parser asks for the shape of a certificate and DER lengths, and for
+// little else. Negative or padded serial numbers, odd times, unknown keys and
+// broken extensions do not make it fail; they are told in
+// [Certificate.Problems] and [Certificate.KeyErr].
+//
+// A [Certificate] and [Roots] are not changed after they were made, and may be
+// used by several goroutines.
+package pki
