@@ -1,0 +1,70 @@
+package cms
+
+import (
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/x509"
+
+	"github.com/postseal/postseal/pki"
+)
+
+// A CertificateIdentity is the holder of a certificate and its private key. It
+// implements [Identity].
+type CertificateIdentity struct {
+	// Certificate is how the messages name the recipient.
+	Certificate *pki.Certificate
+
+	// Key is a crypto.Decrypter for RSA; an *ecdsa.PrivateKey, *ecdh.PrivateKey
+	// or other ecdh.KeyExchanger for EC and X25519.
+	Key crypto.PrivateKey
+}
+
+// NewIdentity returns the holder of a certificate and its private key.
+func NewIdentity(cert *x509.Certificate, key crypto.PrivateKey) *CertificateIdentity {
+	return &CertificateIdentity{Certificate: pki.FromX509(cert), Key: key}
+}
+
+// Unwrap implements Identity. The RecipientInfo is chosen by its identifier
+// (RFC 5652, Section 6.2), not by trying.
+func (c *CertificateIdentity) Unwrap(infos []RecipientInfo, cekLen int) ([]byte, error) {
+	if c.Certificate == nil || c.Key == nil {
+		return nil, usage("an identity has no certificate or no key")
+	}
+	for _, info := range infos {
+		switch info := info.(type) {
+		case *KeyTransRecipientInfo:
+			if !info.ID.Matches(c.Certificate) {
+				continue
+			}
+			key, ok := c.Key.(crypto.Decrypter)
+			if !ok {
+				continue
+			}
+			return info.open(key, cekLen)
+		case *KeyAgreeRecipientInfo:
+			for _, k := range info.Keys {
+				if !k.ID.Matches(c.Certificate) {
+					continue
+				}
+				key, err := exchanger(c.Key)
+				if err != nil {
+					continue
+				}
+				return info.open(key, k.EncryptedKey)
+			}
+		}
+	}
+	return nil, ErrNoMatch
+}
+
+// exchanger returns the Diffie-Hellman side of a private key.
+func exchanger(key crypto.PrivateKey) (ecdh.KeyExchanger, error) {
+	switch k := key.(type) {
+	case *ecdsa.PrivateKey:
+		return k.ECDH()
+	case ecdh.KeyExchanger:
+		return k, nil
+	}
+	return nil, ErrNoMatch
+}

@@ -1,0 +1,56 @@
+package cms
+
+import (
+	"crypto/x509"
+	"time"
+
+	"github.com/postseal/postseal/pki"
+)
+
+// A TrustRequest is what [Trust] is asked about.
+type TrustRequest struct {
+	Certificate   *pki.Certificate   // the signer's
+	Intermediates []*pki.Certificate // that came with the message
+	Time          time.Time          // at which validity is judged
+	SigningTime   time.Time          // as the signer claims; zero when it claims none
+}
+
+// Trust decides whether a signer, whose signature has been found to match, is
+// acceptable. TrustSigner returns nil for yes. Implementations must be safe for
+// concurrent use when they serve several readers.
+type Trust interface {
+	TrustSigner(req *TrustRequest) error
+}
+
+// TrustFunc is a function as a Trust.
+type TrustFunc func(req *TrustRequest) error
+
+// TrustSigner calls f.
+func (f TrustFunc) TrustSigner(req *TrustRequest) error { return f(req) }
+
+// TrustRoots accepts signers whose certificate is one of roots, or is issued
+// below one of them for the protection of mail (RFC 8550). With no roots it
+// accepts nobody.
+func TrustRoots(roots ...*x509.Certificate) Trust {
+	certs := make([]*pki.Certificate, len(roots))
+	for i, c := range roots {
+		certs[i] = pki.FromX509(c)
+	}
+	return TrustPool(pki.NewRoots(certs))
+}
+
+// TrustPool is TrustRoots over a pool.
+func TrustPool(pool *pki.Roots) Trust {
+	return TrustFunc(func(req *TrustRequest) error {
+		_, err := pool.Verify(req.Certificate, pki.ChainOptions{Time: req.Time, Intermediates: req.Intermediates})
+		return err
+	})
+}
+
+type insecureTrust struct{}
+
+func (insecureTrust) TrustSigner(*TrustRequest) error { return nil }
+
+// InsecureTrustAnySigner asks nothing about signers: a good verdict then says
+// that somebody signed, and not who. [SignerResult.Trusted] stays false.
+var InsecureTrustAnySigner Trust = insecureTrust{}

@@ -1,0 +1,138 @@
+package alg
+
+import (
+	"crypto"
+	_ "crypto/md5" // registers the hash
+	_ "crypto/sha1"
+	_ "crypto/sha256"
+	_ "crypto/sha3"
+	_ "crypto/sha512"
+	"hash"
+	"strings"
+
+	//lint:ignore SA1019 old mail is signed with it, and only read
+	_ "golang.org/x/crypto/md4"
+
+	"github.com/postseal/postseal/internal/der"
+	"github.com/postseal/postseal/internal/oid"
+)
+
+// A Digest is a hash function.
+type Digest struct {
+	Name   string // as on the command line: "sha256"
+	OID    oid.OID
+	Hash   crypto.Hash
+	Micalg string // RFC 8551, Section 3.5.3.2
+	Weak   string // the allowance that signatures with it need
+}
+
+var digests = []Digest{
+	{"sha256", oid.SHA256, crypto.SHA256, "sha-256", ""},
+	{"sha384", oid.SHA384, crypto.SHA384, "sha-384", ""},
+	{"sha512", oid.SHA512, crypto.SHA512, "sha-512", ""},
+	{"sha224", oid.SHA224, crypto.SHA224, "sha-224", ""},
+	{"sha512-224", oid.SHA512_224, crypto.SHA512_224, "sha-512-224", ""},
+	{"sha512-256", oid.SHA512_256, crypto.SHA512_256, "sha-512-256", ""},
+	{"sha3-224", oid.SHA3_224, crypto.SHA3_224, "sha3-224", ""},
+	{"sha3-256", oid.SHA3_256, crypto.SHA3_256, "sha3-256", ""},
+	{"sha3-384", oid.SHA3_384, crypto.SHA3_384, "sha3-384", ""},
+	{"sha3-512", oid.SHA3_512, crypto.SHA3_512, "sha3-512", ""},
+	{"sha1", oid.SHA1, crypto.SHA1, "sha-1", WeakSHA1},
+	{"md5", oid.MD5, crypto.MD5, "md5", WeakMD5},
+	{"md4", oid.MD4, crypto.MD4, "md4", WeakMD4},
+}
+
+func findDigest(match func(Digest) bool) (Digest, bool) {
+	for _, d := range digests {
+		if match(d) {
+			return d, true
+		}
+	}
+	return Digest{}, false
+}
+
+// DigestByOID finds a digest by its identifier.
+func DigestByOID(o oid.OID) (Digest, bool) {
+	return findDigest(func(d Digest) bool { return d.OID == o })
+}
+
+// DigestByHash finds a digest by its number in package crypto.
+func DigestByHash(h crypto.Hash) (Digest, bool) {
+	return findDigest(func(d Digest) bool { return d.Hash == h })
+}
+
+// DigestByName finds a digest by its name, in any of the spellings of mail's
+// micalg parameter and of command lines: "sha256", "SHA-256", "rsa-sha1".
+func DigestByName(name string) (Digest, bool) {
+	fold := func(s string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(s), "-", ""), "_", "")
+	}
+	want := strings.TrimPrefix(fold(strings.TrimSpace(name)), "rsa")
+	return findDigest(func(d Digest) bool { return fold(d.Name) == want })
+}
+
+// DigestNames returns the names of the digests that signatures may be made
+// with.
+func DigestNames() []string {
+	var out []string
+	for _, d := range digests {
+		if d.Weak == "" {
+			out = append(out, d.Name)
+		}
+	}
+	return out
+}
+
+// New returns a new hash.
+func (d Digest) New() hash.Hash { return d.Hash.New() }
+
+// Algorithm returns the AlgorithmIdentifier as it is written: with parameters
+// absent (RFC 5754, Section 2 and RFC 8702).
+func (d Digest) Algorithm() der.Algorithm { return der.Algorithm{OID: d.OID} }
+
+// A MAC is an HMAC (RFC 2104).
+type MAC struct {
+	Name   string
+	OID    oid.OID
+	Digest Digest
+}
+
+var macs = func() []MAC {
+	var out []MAC
+	for _, m := range []struct {
+		name string
+		o    oid.OID
+		hash crypto.Hash
+	}{
+		{"hmac-sha256", oid.HMACSHA256, crypto.SHA256},
+		{"hmac-sha384", oid.HMACSHA384, crypto.SHA384},
+		{"hmac-sha512", oid.HMACSHA512, crypto.SHA512},
+		{"hmac-sha224", oid.HMACSHA224, crypto.SHA224},
+		{"hmac-sha1", oid.HMACSHA1, crypto.SHA1},
+		{"hmac-sha1", oid.HMACSHA1R, crypto.SHA1},
+	} {
+		d, _ := DigestByHash(m.hash)
+		out = append(out, MAC{m.name, m.o, d})
+	}
+	return out
+}()
+
+// MACByOID finds a MAC by its identifier.
+func MACByOID(o oid.OID) (MAC, bool) {
+	for _, m := range macs {
+		if m.OID == o {
+			return m, true
+		}
+	}
+	return MAC{}, false
+}
+
+// MACByHash finds the MAC over a hash.
+func MACByHash(h crypto.Hash) (MAC, bool) {
+	for _, m := range macs {
+		if m.Digest.Hash == h {
+			return m, true
+		}
+	}
+	return MAC{}, false
+}

@@ -1,0 +1,260 @@
+package alg
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+
+	//lint:ignore SA1019 DSA signatures are read from old mail, never made
+	"crypto/dsa"
+
+	"github.com/postseal/postseal/internal/der"
+	"github.com/postseal/postseal/internal/oid"
+)
+
+// A Scheme is a kind of signature.
+type Scheme uint8
+
+// The schemes.
+const (
+	PKCS1v15 Scheme = iota + 1
+	PSS
+	ECDSA
+	EdDSA
+	DSA
+)
+
+type signatureID struct {
+	name   string
+	scheme Scheme
+	hash   crypto.Hash // 0: that of digestAlgorithm
+}
+
+var signatureIDs = map[oid.OID]signatureID{
+	oid.RSA:             {"RSA", PKCS1v15, 0},
+	oid.MD5WithRSA:      {"RSA with md5", PKCS1v15, crypto.MD5},
+	oid.SHA1WithRSA:     {"RSA with sha1", PKCS1v15, crypto.SHA1},
+	oid.SHA1WithRSAISO:  {"RSA with sha1", PKCS1v15, crypto.SHA1},
+	oid.SHA224WithRSA:   {"RSA with sha224", PKCS1v15, crypto.SHA224},
+	oid.SHA256WithRSA:   {"RSA with sha256", PKCS1v15, crypto.SHA256},
+	oid.SHA384WithRSA:   {"RSA with sha384", PKCS1v15, crypto.SHA384},
+	oid.SHA512WithRSA:   {"RSA with sha512", PKCS1v15, crypto.SHA512},
+	oid.SHA3224WithRSA:  {"RSA with sha3-224", PKCS1v15, crypto.SHA3_224},
+	oid.SHA3256WithRSA:  {"RSA with sha3-256", PKCS1v15, crypto.SHA3_256},
+	oid.SHA3384WithRSA:  {"RSA with sha3-384", PKCS1v15, crypto.SHA3_384},
+	oid.SHA3512WithRSA:  {"RSA with sha3-512", PKCS1v15, crypto.SHA3_512},
+	oid.RSAPSS:          {"RSA-PSS", PSS, 0},
+	oid.EC:              {"ECDSA", ECDSA, 0},
+	oid.ECDSAWithSHA1:   {"ECDSA with sha1", ECDSA, crypto.SHA1},
+	oid.ECDSAWithSHA224: {"ECDSA with sha224", ECDSA, crypto.SHA224},
+	oid.ECDSAWithSHA256: {"ECDSA with sha256", ECDSA, crypto.SHA256},
+	oid.ECDSAWithSHA384: {"ECDSA with sha384", ECDSA, crypto.SHA384},
+	oid.ECDSAWithSHA512: {"ECDSA with sha512", ECDSA, crypto.SHA512},
+	oid.ECDSASHA3224:    {"ECDSA with sha3-224", ECDSA, crypto.SHA3_224},
+	oid.ECDSASHA3256:    {"ECDSA with sha3-256", ECDSA, crypto.SHA3_256},
+	oid.ECDSASHA3384:    {"ECDSA with sha3-384", ECDSA, crypto.SHA3_384},
+	oid.ECDSASHA3512:    {"ECDSA with sha3-512", ECDSA, crypto.SHA3_512},
+	oid.Ed25519:         {"Ed25519", EdDSA, 0},
+	oid.DSA:             {"DSA", DSA, 0},
+	oid.DSAWithSHA1:     {"DSA with sha1", DSA, crypto.SHA1},
+	oid.DSAWithSHA224:   {"DSA with sha224", DSA, crypto.SHA224},
+	oid.DSAWithSHA256:   {"DSA with sha256", DSA, crypto.SHA256},
+	oid.DSAWithSHA384:   {"DSA with sha384", DSA, crypto.SHA384},
+	oid.DSAWithSHA512:   {"DSA with sha512", DSA, crypto.SHA512},
+}
+
+// A Signature is a signature algorithm with all its parameters.
+type Signature struct {
+	Name   string
+	Scheme Scheme
+	Digest Digest // of what is signed; for EdDSA that of the content
+	PSS    PSSParams
+}
+
+// ParseSignature reads a signatureAlgorithm field. digest is the SignerInfo's
+// digestAlgorithm; it is the hash of identifiers that name none.
+func ParseSignature(a der.Algorithm, digest Digest) (Signature, error) {
+	id, ok := signatureIDs[a.OID]
+	if !ok {
+		return Signature{}, fmt.Errorf("signature %s: %w", Name(a.OID), ErrUnknown)
+	}
+	s := Signature{Name: id.name, Scheme: id.scheme, Digest: digest}
+	if id.scheme == PSS {
+		p, err := ParsePSS(a.Parameters)
+		if err != nil {
+			return Signature{}, err
+		}
+		s.PSS, s.Digest = p, p.Digest
+	}
+	if id.hash != 0 {
+		s.Digest, _ = DigestByHash(id.hash)
+	}
+	return s, nil
+}
+
+// Weak names the allowances that s needs, beside those of the key.
+func (s Signature) Weak() []string {
+	var out []string
+	if s.Digest.Weak != "" {
+		out = append(out, s.Digest.Weak)
+	}
+	if s.Scheme == DSA {
+		out = append(out, WeakDSA)
+	}
+	return out
+}
+
+// WeakKey names the allowance that a public key needs, or "".
+func WeakKey(pub crypto.PublicKey) string {
+	if k, ok := pub.(*rsa.PublicKey); ok && k.N.BitLen() < MinRSABits {
+		return WeakRSA1024
+	}
+	return ""
+}
+
+// Errors of Verify.
+var (
+	// ErrSignature says that a signature does not fit the key and the message.
+	ErrSignature = errors.New("the signature does not match")
+	// ErrKeyType says that the key is of another kind than the signature.
+	ErrKeyType = errors.New("the key is not of the signature's kind")
+)
+
+// Verify checks a signature over a message, given by its digest under s.Digest
+// and, for EdDSA, whole. It returns ErrSignature, ErrKeyType, or an error that
+// wraps ErrUnknown for a curve or key size that is not supported.
+func (s Signature) Verify(pub crypto.PublicKey, message, digest, signature []byte) error {
+	ok := false
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		switch s.Scheme {
+		case PKCS1v15:
+			if s.Digest.Hash == crypto.MD4 {
+				return fmt.Errorf("RSA with md4: %w", ErrUnknown)
+			}
+			ok = rsa.VerifyPKCS1v15(k, s.Digest.Hash, digest, signature) == nil
+		case PSS:
+			ok = s.PSS.verify(k, digest, signature)
+		default:
+			return ErrKeyType
+		}
+	case *ecdsa.PublicKey:
+		if s.Scheme != ECDSA {
+			return ErrKeyType
+		}
+		ok = ecdsa.VerifyASN1(k, digest, signature)
+	case ed25519.PublicKey:
+		if s.Scheme != EdDSA {
+			return ErrKeyType
+		}
+		ok = len(k) == ed25519.PublicKeySize && ed25519.Verify(k, message, signature)
+	case *dsa.PublicKey:
+		if s.Scheme != DSA {
+			return ErrKeyType
+		}
+		ok = verifyDSA(k, digest, signature)
+	default:
+		return ErrKeyType
+	}
+	if !ok {
+		return ErrSignature
+	}
+	return nil
+}
+
+// SignatureFor returns the signature algorithm that fits a public key, with
+// the given digest or, when hash is 0, one of the key's strength. pss asks for
+// RSA-PSS; saltLength is then in octets, -1 for the digest's size.
+func SignatureFor(pub crypto.PublicKey, hash crypto.Hash, pss bool, saltLength int) (Signature, error) {
+	def := crypto.SHA256
+	s := Signature{}
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		s.Scheme, s.Name = PKCS1v15, "RSA"
+		if pss {
+			s.Scheme, s.Name = PSS, "RSA-PSS"
+		}
+	case *ecdsa.PublicKey:
+		s.Scheme, s.Name = ECDSA, "ECDSA"
+		switch k.Curve {
+		case elliptic.P384():
+			def = crypto.SHA384
+		case elliptic.P521():
+			def = crypto.SHA512
+		}
+	case ed25519.PublicKey:
+		// RFC 8419, Section 3: SHA-512 with Ed25519.
+		s.Scheme, s.Name, def = EdDSA, "Ed25519", crypto.SHA512
+		if hash != 0 && hash != crypto.SHA512 {
+			return s, fmt.Errorf("Ed25519 signs with sha512 only (RFC 8419): %w", ErrUnknown)
+		}
+	default:
+		return s, fmt.Errorf("a key of type %T cannot sign: %w", pub, ErrUnknown)
+	}
+	if pss && s.Scheme != PSS {
+		return s, fmt.Errorf("RSA-PSS with a key of type %T: %w", pub, ErrKeyType)
+	}
+	if hash == 0 {
+		hash = def
+	}
+	var ok bool
+	if s.Digest, ok = DigestByHash(hash); !ok || s.Digest.Weak != "" {
+		return s, fmt.Errorf("no signature is made with %v: %w", hash, ErrUnknown)
+	}
+	if s.Scheme == PSS {
+		s.PSS = PSSParams{Digest: s.Digest, MGF: s.Digest, Salt: saltLength}
+		if saltLength < 0 {
+			s.PSS.Salt = hash.Size()
+		}
+	}
+	_, err := s.Algorithm()
+	return s, err
+}
+
+// Algorithm returns the signatureAlgorithm field as it is written.
+func (s Signature) Algorithm() (der.Algorithm, error) {
+	switch s.Scheme {
+	case EdDSA:
+		return der.Algorithm{OID: oid.Ed25519}, nil
+	case PSS:
+		return s.PSS.algorithm()
+	}
+	for o, id := range signatureIDs {
+		if id.scheme == s.Scheme && id.hash == s.Digest.Hash && id.hash != 0 && o != oid.SHA1WithRSAISO {
+			if s.Scheme == PKCS1v15 {
+				// RFC 5754, Section 3.2: the parameters are NULL.
+				return der.WithNull(o), nil
+			}
+			return der.Algorithm{OID: o}, nil
+		}
+	}
+	return der.Algorithm{}, fmt.Errorf("%s with %s: %w", s.Name, s.Digest.Name, ErrUnknown)
+}
+
+// Sign signs a message, given as for Verify.
+func (s Signature) Sign(key crypto.Signer, message, digest []byte) ([]byte, error) {
+	switch s.Scheme {
+	case EdDSA:
+		return key.Sign(rand.Reader, message, crypto.Hash(0))
+	case PSS:
+		return key.Sign(rand.Reader, digest, &rsa.PSSOptions{SaltLength: s.PSS.Salt, Hash: s.Digest.Hash})
+	}
+	return key.Sign(rand.Reader, digest, s.Digest.Hash)
+}
+
+// FixedSize returns the size of every signature by this key in octets, or 0
+// when it varies, as that of ECDSA does.
+func (s Signature) FixedSize(pub crypto.PublicKey) int {
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		return k.Size()
+	case ed25519.PublicKey:
+		return ed25519.SignatureSize
+	}
+	return 0
+}
