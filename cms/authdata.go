@@ -66,6 +66,10 @@ func (r *Reader) VerifyMAC(ids []Identity) (*AuthenticatedReader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.used {
+		return nil, usage("VerifyMAC: the message has been read already")
+	}
+	e.used = true
 	macAlg, err := r.readAlgorithm("macAlgorithm")
 	if err != nil {
 		return nil, err

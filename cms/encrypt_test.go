@@ -248,7 +248,10 @@ func TestEncryptUsage(t *testing.T) {
 		"signing key":  func() error { _, err := Encrypt(io.Discard, []Recipient{NewRecipient(ed.Cert)}, nil); return err },
 		"signing cert": func() error { _, err := Encrypt(io.Discard, []Recipient{NewRecipient(signOnly.Cert)}, nil); return err },
 		"small key":    func() error { _, err := Encrypt(io.Discard, []Recipient{NewRecipient(weak.Cert)}, nil); return err },
-		"3des":         func() error { _, err := Encrypt(io.Discard, []Recipient{kek}, &EncryptOptions{Cipher: "3des"}); return err },
+		"3des": func() error {
+			_, err := Encrypt(io.Discard, []Recipient{kek}, &EncryptOptions{Cipher: "3des"})
+			return err
+		},
 		"cbc attributes": func() error {
 			_, err := Encrypt(io.Discard, []Recipient{kek}, &EncryptOptions{Cipher: AES128CBC, Authenticated: Attributes{{Type: "1.2.3"}}})
 			return err

@@ -59,6 +59,7 @@ type envelope struct {
 	contentType OID
 	algorithm   AlgorithmIdentifier
 	content     io.Reader // nil when the content is detached
+	used        bool      // Decrypt or VerifyMAC has read on
 }
 
 // Recipients returns the recipients of an EnvelopedData, AuthEnvelopedData or
@@ -71,14 +72,18 @@ func (r *Reader) Recipients() ([]RecipientInfo, error) {
 	return e.infos, nil
 }
 
-// readRecipients reads the common start of the three content types.
+// readRecipients reads the common start of the three content types, once.
 func (r *Reader) readRecipients(method string) (*envelope, error) {
-	if r.envelope != nil {
-		return r.envelope, nil
+	if r.envelope == nil && r.envelopeErr == nil {
+		if err := r.open(method, TypeEnvelopedData, TypeAuthEnvelopedData, TypeAuthenticatedData); err != nil {
+			return nil, err
+		}
+		r.envelope, r.envelopeErr = r.readEnvelopeHead()
 	}
-	if err := r.open(method, TypeEnvelopedData, TypeAuthEnvelopedData, TypeAuthenticatedData); err != nil {
-		return nil, err
-	}
+	return r.envelope, r.envelopeErr
+}
+
+func (r *Reader) readEnvelopeHead() (*envelope, error) {
 	if err := r.r.Enter(ber.Sequence); err != nil {
 		return nil, wire(err, "EnvelopedData")
 	}
@@ -95,12 +100,11 @@ func (r *Reader) readRecipients(method string) (*envelope, error) {
 			return nil, err
 		}
 	}
-	e := &envelope{}
-	if e.infos, err = readRecipientInfos(r.r, r.budget); err != nil {
+	infos, err := readRecipientInfos(r.r, r.budget)
+	if err != nil {
 		return nil, err
 	}
-	r.envelope = e
-	return e, nil
+	return &envelope{infos: infos}, nil
 }
 
 // readContentInfo opens an EncryptedContentInfo (RFC 5652, Section 6.1).
@@ -167,6 +171,10 @@ func (r *Reader) Decrypt(ids []Identity, opts *DecryptOptions) (*DecryptedReader
 	if err != nil {
 		return nil, err
 	}
+	if e.used {
+		return nil, usage("Decrypt: the message has been read already")
+	}
+	e.used = true
 	if err = r.readContentInfo(e); err != nil {
 		return nil, err
 	}

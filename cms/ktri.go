@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -179,8 +180,11 @@ func (k *KeyTransRecipientInfo) open(key crypto.Decrypter, cekLen int) ([]byte, 
 	case oid.RSAES:
 		// Malformed parameters are no reason to try v1.5.
 		p, err := alg.ParseOAEP(k.Algorithm.Parameters)
+		if errors.Is(err, alg.ErrUnknown) {
+			return nil, &UnsupportedError{What: "a parameter of key transport", OID: k.Algorithm.OID}
+		}
 		if err != nil {
-			return nil, &UnsupportedError{What: "key transport parameters", OID: k.Algorithm.OID}
+			return nil, &SyntaxError{Offset: -1, Field: "RSAES-OAEP-params", Err: err}
 		}
 		cek, err := key.Decrypt(rand.Reader, k.EncryptedKey, &rsa.OAEPOptions{Hash: p.Digest.Hash, MGFHash: p.MGF.Hash, Label: p.Label})
 		if err != nil {

@@ -2,6 +2,7 @@ package cms
 
 import (
 	"io"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -20,6 +21,7 @@ type Reader struct {
 	contentType OID
 	opened      bool
 	envelope    *envelope // once Recipients or Decrypt has read it
+	envelopeErr error     // or why it could not
 }
 
 // NewReader reads the start of a ContentInfo (RFC 5652, Section 3) from src,
@@ -49,18 +51,17 @@ func NewReader(src io.Reader, limits *Limits) (*Reader, error) {
 // ContentType returns the type of the message.
 func (r *Reader) ContentType() OID { return r.contentType }
 
-// open checks that the message is of the given type and marks it as read.
+// open checks that the message is of one of the given types and marks it as
+// read.
 func (r *Reader) open(method string, types ...OID) error {
+	if !slices.Contains(types, r.contentType) {
+		return &UnsupportedError{What: method + " of a message of type", OID: r.contentType}
+	}
 	if r.opened {
 		return usage("%s: the message has been read already", method)
 	}
 	r.opened = true
-	for _, t := range types {
-		if r.contentType == t {
-			return nil
-		}
-	}
-	return &UnsupportedError{What: method + " of a message of type", OID: r.contentType}
+	return nil
 }
 
 // close reads the ends of the ContentInfo. What follows it is left alone: mail

@@ -272,14 +272,17 @@ func TestSignUsage(t *testing.T) {
 	bare := a
 	bare.NoAttributes = true
 	for name, try := range map[string]func() error{
-		"no signers":     func() error { _, err := Sign(io.Discard, nil, nil); return err },
-		"no key":         func() error { _, err := Sign(io.Discard, []Signer{{Certificate: a.Certificate}}, nil); return err },
-		"another's key":  func() error { _, err := Sign(io.Discard, []Signer{mixed}, nil); return err },
-		"small key":      func() error { _, err := Sign(io.Discard, []Signer{weak}, nil); return err },
-		"sha1":           func() error { _, err := Sign(io.Discard, []Signer{sha1}, nil); return err },
-		"bare, not data": func() error { _, err := Sign(io.Discard, []Signer{bare}, &SignOptions{ContentType: TypeSignedData}); return err },
-		"negative size":  func() error { _, err := Sign(io.Discard, []Signer{a}, &SignOptions{Size: -1}); return err },
-		"certs-only":     func() error { return WriteCertificates(io.Discard, nil, nil) },
+		"no signers":    func() error { _, err := Sign(io.Discard, nil, nil); return err },
+		"no key":        func() error { _, err := Sign(io.Discard, []Signer{{Certificate: a.Certificate}}, nil); return err },
+		"another's key": func() error { _, err := Sign(io.Discard, []Signer{mixed}, nil); return err },
+		"small key":     func() error { _, err := Sign(io.Discard, []Signer{weak}, nil); return err },
+		"sha1":          func() error { _, err := Sign(io.Discard, []Signer{sha1}, nil); return err },
+		"bare, not data": func() error {
+			_, err := Sign(io.Discard, []Signer{bare}, &SignOptions{ContentType: TypeSignedData})
+			return err
+		},
+		"negative size": func() error { _, err := Sign(io.Discard, []Signer{a}, &SignOptions{Size: -1}); return err },
+		"certs-only":    func() error { return WriteCertificates(io.Discard, nil, nil) },
 		"too much": func() error {
 			w, err := Sign(io.Discard, []Signer{a}, &SignOptions{Size: 3})
 			if err != nil {

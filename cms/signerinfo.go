@@ -91,6 +91,12 @@ func (si *signerInfo) checkAttributes(contentType OID, contentDigest []byte) *Ve
 	bad := func(what string) *VerifyError {
 		return &VerifyError{Reason: ReasonAttributes, Err: attributeError(what)}
 	}
+	// RFC 5652, Sections 11.1 to 11.3: these MUST NOT be unsigned attributes.
+	for _, t := range []OID{oid.AttrContentType, oid.AttrMessageDigest, oid.AttrSigningTime} {
+		if si.unsigned.Has(t) {
+			return bad("the attribute " + alg.Name(t) + " is not signed")
+		}
+	}
 	if double, ok := si.signed.doubled(); ok {
 		return bad("there are several attributes of type " + alg.Name(double))
 	}

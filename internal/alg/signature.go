@@ -134,10 +134,7 @@ func (s Signature) Verify(pub crypto.PublicKey, message, digest, signature []byt
 	case *rsa.PublicKey:
 		switch s.Scheme {
 		case PKCS1v15:
-			if s.Digest.Hash == crypto.MD4 {
-				return fmt.Errorf("RSA with md4: %w", ErrUnknown)
-			}
-			ok = rsa.VerifyPKCS1v15(k, s.Digest.Hash, digest, signature) == nil
+			ok = verifyV15(k, s.Digest.Hash, digest, signature)
 		case PSS:
 			ok = s.PSS.verify(k, digest, signature)
 		default:
@@ -165,6 +162,25 @@ func (s Signature) Verify(pub crypto.PublicKey, message, digest, signature []byt
 		return ErrSignature
 	}
 	return nil
+}
+
+// md4Info is the DigestInfo of MD4 (RFC 8017, Section 9.2) up to the digest,
+// which crypto/rsa does not know.
+var md4Info = [...]byte{0x30, 0x20, 0x30, 0x0c, 0x06, 0x08, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x04, 0x05, 0x00, 0x04, 0x10}
+
+func verifyV15(pub *rsa.PublicKey, hash crypto.Hash, digest, signature []byte) bool {
+	if hash != crypto.MD4 {
+		return rsa.VerifyPKCS1v15(pub, hash, digest, signature) == nil
+	}
+	// QUIRK(OpenSSL 3.0): MD4 is 1.2.840.113549.2.4, but it wrote and reads .2.3.
+	for _, last := range []byte{4, 3} {
+		info := md4Info
+		info[13] = last
+		if rsa.VerifyPKCS1v15(pub, 0, append(info[:], digest...), signature) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // SignatureFor returns the signature algorithm that fits a public key, with
