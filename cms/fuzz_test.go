@@ -80,7 +80,7 @@ func FuzzSigned(f *testing.F) {
 	withCounter := s
 	withCounter.Countersigners = []Signer{signer(f, testpki.Ed25519)}
 	f.Add(sign(f, content, nil, withCounter))
-	f.Add(sign(f, testContent(smallContent+1)[:smallContent+1], nil, s)[:4096])
+	f.Add(sign(f, testContent(smallContent + 1)[:smallContent+1], nil, s)[:4096])
 	addSeeds(f, "rfc4134/4.*.bin", "openssl/*.cms", "pqc/*/*.der")
 	trust := trustCA()
 	f.Fuzz(func(t *testing.T, in []byte) {
