@@ -201,10 +201,14 @@ func (k *KeyTransRecipientInfo) open(key crypto.Decrypter, cekLen int) ([]byte, 
 func openV15(key crypto.Decrypter, pub *rsa.PublicKey, encrypted []byte, cekLen int) ([]byte, error) {
 	// Leading zeros that an encoder lost belong to the number; longer input is
 	// public knowledge and cannot be a number below the modulus.
-	if size := pub.Size(); len(encrypted) < size {
-		encrypted = append(make([]byte, size-len(encrypted)), encrypted...)
+	if modulus := pub.Size(); len(encrypted) < modulus {
+		encrypted = append(make([]byte, modulus-len(encrypted)), encrypted...)
 	}
-	spare := make([]byte, max(cekLen, 16))
+	size := cekLen
+	if size == 0 {
+		size = 16
+	}
+	spare := make([]byte, size)
 	_, _ = rand.Read(spare) // never returns an error
 	cek, err := key.Decrypt(rand.Reader, encrypted, &rsa.PKCS1v15DecryptOptions{SessionKeyLen: cekLen})
 	if err != nil {

@@ -65,7 +65,7 @@ func DigestByHash(h crypto.Hash) (Digest, bool) {
 // micalg parameter and of command lines: "sha256", "SHA-256", "rsa-sha1".
 func DigestByName(name string) (Digest, bool) {
 	fold := func(s string) string {
-		return strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(s), "-", ""), "_", "")
+		return strings.NewReplacer("-", "", "_", "", "/", "").Replace(strings.ToLower(s))
 	}
 	want := strings.TrimPrefix(fold(strings.TrimSpace(name)), "rsa")
 	return findDigest(func(d Digest) bool { return fold(d.Name) == want })

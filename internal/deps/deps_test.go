@@ -1,0 +1,138 @@
+// Package deps holds the house rules that a compiler does not check: which
+// room may import which, and what the light rooms never import.
+package deps
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/postseal/postseal/"
+
+// ground is what everybody may import.
+const ground = "internal/oid internal/der internal/ber internal/rc2 internal/keywrap internal/aead internal/alg internal/mimeraw internal/spool"
+
+// rooms lists, for each room, the rooms that it may import: docs/architecture.md.
+// A room's tests may import internal/testpki and internal/peers besides.
+var rooms = map[string]string{
+	"internal/oid":             "",
+	"internal/der":             "internal/oid",
+	"internal/ber":             "",
+	"internal/rc2":             "",
+	"internal/keywrap":         "internal/rc2",
+	"internal/aead":            "",
+	"internal/alg":             "internal/oid internal/der internal/aead internal/keywrap internal/rc2",
+	"internal/mimeraw":         "",
+	"internal/spool":           "",
+	"internal/testpki":         "internal/oid internal/der",
+	"internal/peers":           "",
+	"internal/deps":            "",
+	"internal/tools/testlines": "",
+	"internal/interop":         ground + " pki cms smime keystore internal/testpki internal/peers",
+	"pki":                      ground,
+	"cms":                      ground + " pki",
+	"smime":                    ground + " pki cms",
+	"keystore":                 ground + " pki cms",
+	"cmd/smimetool":            ground + " pki cms smime keystore internal/testpki",
+}
+
+// light are the rooms that a mail app takes in; forbidden is what they never
+// import, and outside is all that they import from other modules.
+var (
+	light     = []string{"cms", "smime"}
+	forbidden = []string{"os", "net", "log", "log/slog", "math/rand", "math/rand/v2", "encoding/asn1"}
+	outside   = []string{"golang.org/x/crypto/", "github.com/emersion/go-message/textproto"}
+)
+
+// TestImports parses every source file of the project.
+func TestImports(t *testing.T) {
+	root := filepath.Join("..", "..")
+	files, seen := 0, make(map[string]bool)
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && name != root) {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		room := path.Dir(filepath.ToSlash(rel))
+		files++
+		seen[room] = true
+		checkFile(t, room, name)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 50 {
+		t.Errorf("only %d files were checked", files)
+	}
+	for room := range rooms {
+		if !seen[room] && room != "internal/interop" {
+			t.Errorf("%s is in the table and has no files", room)
+		}
+	}
+}
+
+func checkFile(t *testing.T, room, name string) {
+	may, ok := rooms[room]
+	if !ok {
+		t.Errorf("%s is not in the table", room)
+		return
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	isTest := strings.HasSuffix(name, "_test.go")
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if ours, isOurs := strings.CutPrefix(imported, module); isOurs {
+			list := may
+			if isTest {
+				list += " internal/testpki internal/peers " + room
+			}
+			if !slices.Contains(strings.Fields(list), ours) {
+				t.Errorf("%s: %s may not import %s", name, room, ours)
+			}
+			continue
+		}
+		if !isTest && slices.Contains(light, room) {
+			checkLight(t, name, imported)
+		}
+	}
+}
+
+func checkLight(t *testing.T, name, imported string) {
+	if slices.Contains(forbidden, imported) {
+		t.Errorf("%s imports %s", name, imported)
+	}
+	if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+		return // the standard library
+	}
+	for _, prefix := range outside {
+		if strings.HasPrefix(imported, prefix) {
+			return
+		}
+	}
+	t.Errorf("%s imports %s", name, imported)
+}
