@@ -81,14 +81,14 @@ func (r *Reader) peek() (Header, int, error) {
 		return Header{}, 0, r.syntax(string(herr))
 	}
 	h.Offset = r.off
+	if r.bound-r.off < int64(n) || h.Length > r.bound-r.off-int64(n) {
+		return Header{}, 0, r.syntax("an element is longer than the one that holds it")
+	}
 	if h.Tag == EndOfContents {
 		if len(r.ends) == 0 || r.ends[len(r.ends)-1] != Indefinite {
 			return Header{}, 0, r.syntax("end-of-contents octets are out of place")
 		}
 		return h, n, io.EOF
-	}
-	if r.bound-r.off < int64(n) || h.Length > r.bound-r.off-int64(n) {
-		return Header{}, 0, r.syntax("an element is longer than the one that holds it")
 	}
 	return h, n, nil
 }
