@@ -3,6 +3,7 @@
 package oid
 
 import (
+	"math/big"
 	"strconv"
 	"strings"
 )
@@ -21,55 +22,84 @@ const maxContent = 128
 // FromDER decodes the content octets of an OBJECT IDENTIFIER
 // (X.690, Section 8.19). It reports false when they are not one.
 func FromDER(content []byte) (OID, bool) {
-	if len(content) == 0 || len(content) > maxContent || content[len(content)-1]&0x80 != 0 {
+	if len(content) == 0 || len(content) > maxContent {
 		return "", false
 	}
 	var text [64]byte
 	out := text[:0]
-	var arc uint64
-	start := true
-	for _, c := range content {
-		if start && c == 0x80 { // X.690, Section 8.19.2: no padding
+	for len(content) > 0 {
+		n := 1
+		for content[n-1]&0x80 != 0 {
+			if n++; n > len(content) {
+				return "", false
+			}
+		}
+		if content[0] == 0x80 { // X.690, Section 8.19.2: no padding
 			return "", false
 		}
-		if arc > 1<<56 {
-			return "", false
-		}
-		arc = arc<<7 | uint64(c&0x7f)
-		if start = c&0x80 == 0; !start {
-			continue
+		out = appendArc(out, content[:n])
+		content = content[n:]
+	}
+	return OID(out), true
+}
+
+// appendArc appends one arc in decimal; for the first one, which stands for
+// two, both of them (X.690, Section 8.19.4).
+func appendArc(out, digits []byte) []byte {
+	if len(digits) <= 9 { // 63 bits
+		var arc uint64
+		for _, c := range digits {
+			arc = arc<<7 | uint64(c&0x7f)
 		}
 		if len(out) == 0 {
 			first := min(arc/40, 2)
 			out = strconv.AppendUint(out, first, 10)
 			arc -= first * 40
 		}
-		out = append(out, '.')
-		out = strconv.AppendUint(out, arc, 10)
-		arc = 0
+		return strconv.AppendUint(append(out, '.'), arc, 10)
 	}
-	return OID(out), true
+	// The arcs below 2.25 are UUIDs (X.667).
+	arc := new(big.Int)
+	for _, c := range digits {
+		arc.Lsh(arc, 7).Or(arc, big.NewInt(int64(c&0x7f)))
+	}
+	if len(out) == 0 {
+		out = append(out, '2')
+		arc.Sub(arc, offset)
+	}
+	return arc.Append(append(out, '.'), 10)
 }
 
 // AppendDER appends the content octets of o to dst. It reports false when o is
 // not an object identifier.
 func (o OID) AppendDER(dst []byte) ([]byte, bool) {
-	first, rest, ok := strings.Cut(string(o), ".")
-	if !ok || rest == "" {
+	first, rest, more := strings.Cut(string(o), ".")
+	if !more || len(first) != 1 || first[0] < '0' || first[0] > '2' {
 		return dst, false
 	}
-	top, err := strconv.ParseUint(first, 10, 8)
-	if err != nil || top > 2 {
-		return dst, false
-	}
-	for n := 0; rest != ""; n++ {
-		var part string
-		part, rest, ok = strings.Cut(rest, ".")
-		arc, err := strconv.ParseUint(part, 10, 56)
-		if err != nil || (ok && rest == "") || (n == 0 && top < 2 && arc >= 40) {
+	top := uint64(first[0] - '0')
+	for start := true; more; start = false {
+		var text string
+		text, rest, more = strings.Cut(rest, ".")
+		if !isDecimal(text) {
 			return dst, false
 		}
-		if n == 0 {
+		if len(text) > 18 { // may exceed 63 bits: an arc below 2.25
+			large, _ := new(big.Int).SetString(text, 10)
+			if start {
+				if top < 2 {
+					return dst, false
+				}
+				large.Add(large, offset)
+			}
+			dst = appendBig(dst, large)
+			continue
+		}
+		arc, _ := strconv.ParseUint(text, 10, 64)
+		if start {
+			if top < 2 && arc >= 40 {
+				return dst, false
+			}
 			arc += top * 40
 		}
 		dst = appendBase128(dst, arc)
@@ -77,13 +107,35 @@ func (o OID) AppendDER(dst []byte) ([]byte, bool) {
 	return dst, true
 }
 
-func appendBase128(dst []byte, v uint64) []byte {
-	n := 1
-	for w := v >> 7; w > 0; w >>= 7 {
-		n++
+// offset is what the first arc 2 adds to the second one.
+var offset = big.NewInt(80)
+
+func isDecimal(text string) bool {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
 	}
-	for i := n - 1; i >= 0; i-- {
-		c := byte(v>>(7*uint(i))) & 0x7f
+	return text != "" && len(text) <= 3*maxContent // 128 octets of 7 bits are 270 digits
+}
+
+func appendBase128(dst []byte, v uint64) []byte {
+	shift := 0
+	for v>>(shift+7) > 0 {
+		shift += 7
+	}
+	for ; shift > 0; shift -= 7 {
+		dst = append(dst, byte(v>>shift)|0x80)
+	}
+	return append(dst, byte(v)&0x7f)
+}
+
+func appendBig(dst []byte, v *big.Int) []byte {
+	for i := max(1, (v.BitLen()+6)/7) - 1; i >= 0; i-- {
+		var c byte
+		for bit := range 7 {
+			c |= byte(v.Bit(7*i+bit)) << bit
+		}
 		if i > 0 {
 			c |= 0x80
 		}

@@ -15,6 +15,7 @@ func TestRoundTrip(t *testing.T) {
 		{Ed25519, []byte{0x2b, 0x65, 0x70}},
 		{"2.999.3", []byte{0x88, 0x37, 0x03}},
 		{"0.0", []byte{0x00}},
+		{"2.25.329800735698586629295641978511506172918", []byte{0x69, 0x83, 0xf0, 0x9d, 0xa7, 0xeb, 0xcf, 0xde, 0xe0, 0xc7, 0xa1, 0xa7, 0xb2, 0xc0, 0x94, 0x8c, 0xc8, 0xf9, 0xd7, 0x76}},
 	} {
 		got, ok := c.o.AppendDER(nil)
 		if !ok || !bytes.Equal(got, c.der) {
@@ -28,12 +29,12 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	for _, der := range [][]byte{nil, {0x80, 0x01}, {0x2a, 0x86}, {0x2a, 0x80, 0x01}, bytes.Repeat([]byte{1}, 200), {0x2a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}} {
+	for _, der := range [][]byte{nil, {0x80, 0x01}, {0x2a, 0x86}, {0x2a, 0x80, 0x01}, bytes.Repeat([]byte{1}, 200)} {
 		if o, ok := FromDER(der); ok {
 			t.Errorf("%x was read as %q", der, o)
 		}
 	}
-	for _, o := range []OID{"", "1", "1.", "3.1", "1.40", "1.2.", "1..2", "1.2.x", "1.2.-1"} {
+	for _, o := range []OID{"", "1", "1.", "3.1", "1.40", "1.2.", "1..2", "1.2.x", "1.2.-1", "1.2.+1", "1.2.0x1", "1.2._1"} {
 		if der, ok := o.AppendDER(nil); ok {
 			t.Errorf("%q was written as %x", o, der)
 		}
