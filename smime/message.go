@@ -1,0 +1,102 @@
+package smime
+
+import (
+	"errors"
+	"io"
+
+	"github.com/emersion/go-message/textproto"
+
+	"github.com/postseal/postseal/internal/mimeraw"
+	"github.com/postseal/postseal/internal/spool"
+)
+
+// A Message is a message whose layers have been opened. After Read it is not
+// changed, and may be used by several goroutines until Close.
+type Message struct {
+	// Layers are the layers, the outermost first. What lies inside a layer
+	// whose decryption failed is not told.
+	Layers []*Layer
+
+	// Status is the verdict on the signatures of the content.
+	Status Status
+
+	// Encrypted says that the content was encrypted and has been decrypted.
+	// Signed says that at least one signature counts for the content, and that
+	// all that do are valid, whoever signed. Trusted says that moreover all
+	// these layers are good and their signers trusted. A signature outside of
+	// encryption does not count.
+	Encrypted, Signed, Trusted bool
+
+	// Problems are observations on the message as a whole that do not make a
+	// layer bad: *ClosedPartError, *OuterSignatureError, *UnauthenticatedError,
+	// *DisplayNameError, *StructureError, and a *cms.LimitError when the content
+	// has too many parts to look into.
+	Problems []error
+
+	outer, inner *mimeraw.Header // of the message, and of the content
+	content      view
+	body         view // the end of content
+	bare         bool // the content has no header
+	pure         bool // the content's header has Content-* fields alone
+	buffers      []*spool.Buffer
+}
+
+// OuterHeader returns the header of the message as received. Nothing vouches
+// for it: RFC 8551 signs and encrypts the body.
+func (m *Message) OuterHeader() textproto.Header { return toTextproto(m.outer) }
+
+// Header returns the header of the opened message: the fields of the message
+// but for Content-*, then the Content-* fields of the content. Only the latter
+// are protected.
+func (m *Message) Header() textproto.Header {
+	return toTextproto(contentFields(m.outer, false), contentFields(m.inner, true))
+}
+
+// Body returns a reader over the body of the content as it was signed or
+// encrypted, in its transfer encoding. Readers are independent of each other
+// and work until Close.
+func (m *Message) Body() io.Reader { return m.body.reader() }
+
+// Content returns a reader over the content, header and body, bit by bit as it
+// was signed or encrypted. A content with a bad signature is as received. What
+// has been said of Body holds here too.
+func (m *Message) Content() io.Reader { return m.content.reader() }
+
+// WriteTo writes the opened message: the fields of the message but for
+// Content-*, with MIME-Version, then the content. Of the content's header only
+// the Content-* fields are written, so that no field comes twice. A message
+// without layers is written as it was received. It implements io.WriterTo.
+func (m *Message) WriteTo(w io.Writer) (int64, error) {
+	if len(m.Layers) == 0 {
+		return io.Copy(w, m.Content())
+	}
+	head, rest := outerHeader(m.outer), m.body
+	switch {
+	case m.pure:
+		rest = m.content
+	case !m.bare:
+		head = append(head, contentFields(m.inner, true).CRLF()...)
+		fallthrough
+	default:
+		head = append(head, "\r\n"...)
+	}
+	n, err := w.Write(head)
+	if err != nil {
+		return int64(n), err
+	}
+	copied, err := io.Copy(w, rest.reader())
+	return int64(n) + copied, err
+}
+
+// Close overwrites and frees what the message holds. It may be called any
+// number of times, and on a nil Message.
+func (m *Message) Close() error {
+	if m == nil {
+		return nil
+	}
+	var errs []error
+	for _, b := range m.buffers {
+		errs = append(errs, b.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,229 @@
+package smime
+
+import (
+	"bufio"
+	"errors"
+	"io"
+
+	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/mimeraw"
+	"github.com/postseal/postseal/internal/spool"
+)
+
+// An opening is a CMS message at the root of an entity that is being opened.
+type opening struct {
+	r     *reader
+	e     *entity
+	layer *Layer
+	cms   *cms.Reader
+	found bool // an identity is a recipient
+}
+
+// openOpaque opens an application/pkcs7-mime or alike. What it is its content
+// tells; smime-type is not asked (RFC 8551, Section 3.2.2: optional).
+func (r *reader) openOpaque(e *entity) (*origin, error) {
+	body, err := r.record(e)
+	if err != nil {
+		return nil, err
+	}
+	if e.held != nil && e.held.crlf {
+		body = mimeraw.NewCRLFReader(body)
+	}
+	o := &opening{r: r, e: e, layer: r.layer(TypeUnknown)}
+	if o.cms, err = cms.NewReader(decodeTransfer(body, transferEncoding(e.header())), r.opts.CMS); err != nil {
+		return o.closed(err)
+	}
+	switch o.cms.ContentType() {
+	case cms.TypeSignedData:
+		return o.signed()
+	case cms.TypeEnvelopedData, cms.TypeAuthEnvelopedData:
+		return o.enveloped()
+	case cms.TypeAuthenticatedData:
+		return o.authenticated()
+	case cms.TypeCompressedData:
+		o.layer.Type = TypeCompressed
+		c, cerr := o.cms.Decompress()
+		if cerr != nil {
+			return o.closed(cerr)
+		}
+		return o.stream(c, c.ContentType(), nil)
+	case cms.TypeDigestedData:
+		o.layer.Type = TypeDigested
+		d, derr := o.cms.VerifyDigest(nil, r.opts.Allow)
+		if derr != nil {
+			return o.closed(derr)
+		}
+		return o.stream(d, d.ContentType(), nil)
+	case cms.TypeData:
+		o.layer.Type = TypeData
+		d, derr := o.cms.Data()
+		if derr != nil {
+			return o.closed(derr)
+		}
+		return o.stream(d, cms.TypeData, nil)
+	case cms.TypeEncryptedData:
+		o.layer.Type, o.layer.Encrypted = TypeEncrypted, true
+	}
+	return o.closed(&cms.UnsupportedError{What: "as a mail message the content type", OID: o.cms.ContentType()})
+}
+
+// closed ends the opening: the layer stays as it is.
+func (o *opening) closed(err error) (*origin, error) {
+	o.layer.Err = err
+	return nil, o.r.keep(o.e)
+}
+
+// withhold ends the opening without any content.
+func (o *opening) withhold(err error) (*origin, error) {
+	o.layer.Err, o.layer.withheld = err, true
+	return nil, nil
+}
+
+// stream makes the content of a layer the next origin. done is told the
+// verdict, when there is one.
+func (o *opening) stream(content io.ReadCloser, contentType cms.OID, done func(err error)) (*origin, error) {
+	o.layer.ContentType = contentType
+	if contentType != cms.TypeData {
+		o.foreign(contentType)
+	}
+	finish := func() {
+		o.layer.Err = content.Close()
+		if done != nil {
+			done(o.layer.Err)
+		}
+	}
+	if !o.layer.Encrypted {
+		// What cannot be read at all is kept as received.
+		br := bufio.NewReaderSize(content, readBuffer)
+		_, err := br.Peek(1)
+		_, syntax := errors.AsType[*cms.SyntaxError](err)
+		_, limit := errors.AsType[*cms.LimitError](err)
+		if errors.Is(err, spool.ErrLimit) {
+			finish()
+			return nil, err
+		}
+		if syntax || limit {
+			finish()
+			return o.closed(err)
+		}
+		o.e.rec.stop()
+		o.r.finish = append(o.r.finish, finish)
+		return &origin{stream: layerReader{br}, octets: contentType != cms.TypeData}, nil
+	}
+	o.r.finish = append(o.r.finish, finish)
+	return &origin{stream: layerReader{content}, octets: contentType != cms.TypeData}, nil
+}
+
+// foreign notes that a layer holds something else than a MIME entity. RFC 8551,
+// Section 2.4: its type MUST be id-data. Where the type is signed it may be
+// meant, as that of a receipt; else anybody can have changed it to hide what is
+// inside.
+func (o *opening) foreign(contentType cms.OID) {
+	if o.layer.Signature() {
+		o.layer.Warnings = append(o.layer.Warnings, &StructureError{What: "the signed content is no MIME entity"})
+		return
+	}
+	o.r.err = &cms.UnsupportedError{What: "inside of " + o.layer.Type + " content of type", OID: contentType}
+}
+
+func (o *opening) signed() (*origin, error) {
+	l := o.layer
+	l.Type = TypeSigned
+	s, err := o.cms.Verify(o.r.verifyOptions(l))
+	if err != nil {
+		return o.closed(err)
+	}
+	if !s.Detached() {
+		return o.stream(s, s.ContentType(), func(error) { l.setSigned(s) })
+	}
+	err = s.Close()
+	l.setSigned(s)
+	if ve, ok := errors.AsType[*cms.VerifyError](err); ok && ve.Reason == cms.ReasonNoSigners {
+		l.Type, err = TypeCertsOnly, nil // RFC 8551, Section 3.8
+	}
+	return o.closed(err)
+}
+
+// verifyOptions are those for a layer.
+func (r *reader) verifyOptions(l *Layer) *cms.VerifyOptions {
+	trust := r.opts.Trust
+	// cms knows InsecureTrustAnySigner, so that it must not be wrapped.
+	if !r.insecure() && !r.opts.NoSenderCheck {
+		trust = r.sender.trust(trust, l)
+	}
+	return &cms.VerifyOptions{Trust: trust, Certificates: r.opts.Certificates, Allow: r.opts.Allow, Time: r.opts.Time}
+}
+
+func (r *reader) insecure() bool { return r.opts.Trust == cms.InsecureTrustAnySigner }
+
+// setSigned takes what a SignedData, read to its end, tells.
+func (l *Layer) setSigned(s *cms.SignedReader) {
+	l.Signers, l.Certificates, l.CRLs = s.Signers(), s.Certificates(), s.CRLs()
+	l.ContentType = s.ContentType()
+}
+
+// A watched identity notes that it is a recipient. Then the encrypted entity is
+// not needed any more: it is opened, or nothing of it is released.
+type watched struct {
+	cms.Identity
+	o *opening
+}
+
+// Unwrap implements cms.Identity.
+func (w watched) Unwrap(infos []cms.RecipientInfo, cekLen int) ([]byte, error) {
+	key, err := w.Identity.Unwrap(infos, cekLen)
+	if err == nil || errors.Is(err, cms.ErrDecrypt) {
+		w.o.found = true
+		w.o.e.rec.stop()
+	}
+	return key, err
+}
+
+// identities returns the identities, watched.
+func (o *opening) identities() []cms.Identity {
+	out := make([]cms.Identity, len(o.r.opts.Identities))
+	for i, id := range o.r.opts.Identities {
+		out[i] = watched{id, o}
+	}
+	return out
+}
+
+func (o *opening) enveloped() (*origin, error) {
+	l := o.layer
+	l.Type, l.Encrypted = TypeEnveloped, true
+	if o.cms.ContentType() == cms.TypeAuthEnvelopedData {
+		l.Type = TypeAuthEnveloped
+	}
+	var err error
+	if l.Recipients, err = o.cms.Recipients(); err != nil {
+		return o.closed(err)
+	}
+	d, err := o.cms.Decrypt(o.identities(), &cms.DecryptOptions{
+		Allow: o.r.opts.Allow, SpoolMemory: o.r.opts.SpoolMemory, SpoolDir: o.r.opts.SpoolDir})
+	if err != nil && o.found {
+		return o.withhold(err)
+	}
+	if err != nil {
+		return o.closed(err)
+	}
+	l.Cipher, l.Authenticated = d.Cipher(), d.Authenticated()
+	return o.stream(d, d.ContentType(), func(failed error) {
+		l.withheld = failed != nil
+		l.Authenticated = l.Authenticated && failed == nil
+	})
+}
+
+func (o *opening) authenticated() (*origin, error) {
+	l := o.layer
+	l.Type = TypeAuthenticated
+	var err error
+	if l.Recipients, err = o.cms.Recipients(); err != nil {
+		return o.closed(err)
+	}
+	a, err := o.cms.VerifyMAC(o.r.opts.Identities)
+	if err != nil {
+		return o.closed(err)
+	}
+	l.Cipher = a.MAC()
+	return o.stream(a, a.ContentType(), func(failed error) { l.Authenticated = failed == nil })
+}

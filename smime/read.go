@@ -1,0 +1,252 @@
+package smime
+
+import (
+	"errors"
+	"io"
+
+	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/mimeraw"
+	"github.com/postseal/postseal/internal/spool"
+)
+
+// Read opens a message: it takes its layers off from the outside in, judges
+// them all, and then returns. The error is nil only if all layers are good; a
+// message that has none is no error, and neither signed nor encrypted.
+//
+// With an error that is about a layer, the message is returned beside it, so
+// that it can be shown, flagged. Of what could not be decrypted for want of a
+// key, or not be read, the content is the entity as received; where decryption
+// failed there is no content. When src fails the message is nil, and the error
+// is that of src; so it is with a *cms.UsageError and a content of more than
+// MaxContent octets, a *cms.LimitError.
+//
+// A message that is not nil must be closed. src is read once, in a stream, to
+// its end; memory does not grow with the message.
+func Read(src io.Reader, opts *ReadOptions) (*Message, error) {
+	if opts == nil || opts.Trust == nil {
+		return nil, &cms.UsageError{Msg: "smime.Read: no Trust is given; nothing can be trusted by default"}
+	}
+	r := &reader{opts: *opts, src: &sourceReader{src: src}, msg: &Message{}}
+	if r.opts.Layers <= 0 {
+		r.opts.Layers = 10
+	}
+	err := r.peel()
+	for i := len(r.finish) - 1; i >= 0; i-- {
+		r.finish[i]()
+	}
+	if err == nil {
+		// What is behind the message can still fail.
+		_, err = io.Copy(io.Discard, r.src)
+	}
+	if r.src.err != nil {
+		err = r.src.err
+	}
+	if errors.Is(err, spool.ErrLimit) {
+		err = &cms.LimitError{Limit: "size of the content", Max: r.opts.MaxContent}
+	}
+	if err == nil {
+		r.judge()
+		err = r.inspect()
+	}
+	if err != nil {
+		_ = r.msg.Close() // the first error counts
+		return nil, err
+	}
+	return r.msg, r.verdict()
+}
+
+// A reader is a message that is being opened.
+type reader struct {
+	opts   ReadOptions
+	src    *sourceReader
+	msg    *Message
+	sender *sender
+	finish []func() // of each layer: takes its verdict
+	err    error    // why no more layers were opened
+}
+
+// peel opens one layer after the other. Its error is one of the source or of
+// the spool.
+func (r *reader) peel() error {
+	at := origin{stream: r.src}
+	for depth := 0; ; depth++ {
+		e, err := r.readEntity(at, depth == 0)
+		if _, limit := errors.AsType[*cms.LimitError](err); limit {
+			r.err = err
+		} else if err != nil {
+			return err
+		}
+		if depth == 0 {
+			r.msg.outer = e.header()
+			r.sender = newSender(r.msg.outer)
+		}
+		kind := recognise(e.header())
+		if r.err == nil && kind != kindOther && len(e.header().Values("Content-Type")) > 1 {
+			r.msg.Problems = append(r.msg.Problems, &StructureError{What: "there are several Content-Type fields"})
+		}
+		if r.err != nil || kind == kindOther || at.octets || (depth > 0 && r.opts.OneLayer) {
+			return r.settle(e)
+		}
+		if depth == r.opts.Layers {
+			r.err = &cms.LimitError{Limit: "number of layers", Max: int64(depth)}
+			return r.settle(e)
+		}
+		open := r.openOpaque
+		if kind == kindClear {
+			open = r.openClear
+		}
+		next, err := open(e)
+		if err != nil || next == nil {
+			return err
+		}
+		at = *next
+	}
+}
+
+// layer adds a layer.
+func (r *reader) layer(layerType string) *Layer {
+	l := &Layer{Type: layerType}
+	r.msg.Layers = append(r.msg.Layers, l)
+	return l
+}
+
+// settle makes an entity the content, and holds it if it is not held.
+func (r *reader) settle(e *entity) error {
+	if e.held != nil {
+		r.setContent(e, *e.held)
+		return nil
+	}
+	buf := r.spool()
+	if err := writeAll(buf, e.head.raw[e.skip:e.head.body]); err != nil {
+		return err
+	}
+	if _, err := io.Copy(buf, e.body); err != nil {
+		return err
+	}
+	r.setContent(e, view{at: buf, n: buf.Size()})
+	return nil
+}
+
+// keep makes an entity that was not opened the content.
+func (r *reader) keep(e *entity) error {
+	if e.held == nil {
+		if _, err := io.Copy(io.Discard, e.body); err != nil {
+			return err
+		}
+	}
+	r.setContent(e, e.view())
+	return nil
+}
+
+func (r *reader) setContent(e *entity, v view) {
+	r.msg.inner, r.msg.content = e.header(), v
+	r.msg.body = v.from(int64(e.head.body - e.skip))
+	r.msg.bare = len(r.msg.inner.Fields) == 0 && r.msg.inner.Separator == nil
+	r.msg.pure = r.msg.inner.Separator != nil && e.head.marks == 0 && len(contentFields(r.msg.inner, false).Fields) == 0
+}
+
+// hide leaves nothing of what is inside a layer whose decryption failed: how
+// the garbage looks would tell about the key or the padding (RFC 3218).
+func (r *reader) hide() {
+	for i, l := range r.msg.Layers {
+		if !l.withheld {
+			continue
+		}
+		r.msg.Layers = r.msg.Layers[:i+1]
+		r.msg.Problems, r.err = nil, nil
+		r.msg.inner, r.msg.content, r.msg.body = &mimeraw.Header{}, view{}, view{}
+		r.msg.bare, r.msg.pure = true, false
+		return
+	}
+}
+
+// judge sums the layers up.
+func (r *reader) judge() {
+	m := r.msg
+	r.hide()
+	inmost := -1 // encryption
+	opened := -1
+	for i, l := range m.Layers {
+		if l.Encrypted {
+			inmost = i
+			if l.Err == nil {
+				m.Encrypted, opened = true, i
+			}
+		}
+	}
+	counting, valid, good, trusted := 0, true, r.err == nil, true
+	for i, l := range m.Layers {
+		switch {
+		case !l.Signature():
+			// What is shown may not be all that is signed.
+			valid, good = valid && l.Err == nil, good && l.Err == nil
+		case i < inmost:
+			m.Problems = append(m.Problems, &OuterSignatureError{Layer: i})
+		default:
+			counting++
+			good = good && l.Err == nil
+			valid = valid && l.valid()
+			trusted = trusted && l.trusted()
+		}
+	}
+	m.Signed = counting > 0 && valid
+	m.Trusted = m.Signed && good && trusted
+	m.Status = status(counting > 0, good, m.Trusted, m.Encrypted)
+	if m.Encrypted && !m.Layers[opened].Authenticated && !(m.Signed && good) {
+		m.Problems = append(m.Problems, &UnauthenticatedError{Layer: opened})
+	}
+	if err := r.sender.displayName(); err != nil {
+		m.Problems = append(m.Problems, err)
+	}
+}
+
+// status finds the word of RFC 9219, Section 3.
+func status(signed, good, trusted, encrypted bool) Status {
+	switch {
+	case !signed:
+		return StatusUnknown
+	case !good && encrypted:
+		return StatusEncryptedSignedFailed
+	case !good:
+		return StatusSignedFailed
+	case !trusted:
+		return StatusSigned
+	case encrypted:
+		return StatusEncryptedSignedVerified
+	}
+	return StatusSignedVerified
+}
+
+// verdict returns the first error, from the outside in.
+func (r *reader) verdict() error {
+	for _, l := range r.msg.Layers {
+		if l.Err != nil {
+			return l.Err
+		}
+	}
+	return r.err
+}
+
+// valid reports whether all signatures of the layer are, whoever signed.
+func (l *Layer) valid() bool {
+	if l.Err == nil {
+		return true
+	}
+	for _, s := range l.Signers {
+		if !s.Valid {
+			return false
+		}
+	}
+	ve, ok := errors.AsType[*cms.VerifyError](l.Err)
+	return ok && ve.Reason == cms.ReasonUntrusted && len(l.Signers) > 0
+}
+
+// trusted reports whether all signers of the layer are.
+func (l *Layer) trusted() bool {
+	for _, s := range l.Signers {
+		if !s.Trusted && s.Err == nil {
+			return false
+		}
+	}
+	return l.Err == nil && len(l.Signers) > 0
+}

@@ -1,0 +1,134 @@
+package smime
+
+import (
+	"io"
+
+	"github.com/postseal/postseal/internal/mimeraw"
+	"github.com/postseal/postseal/internal/spool"
+)
+
+// A view is a run of octets that is held. crlf says that they stand for
+// themselves with canonical line ends.
+type view struct {
+	at     io.ReaderAt
+	off, n int64
+	crlf   bool
+}
+
+// raw returns a reader over the octets as they are held.
+func (v view) raw() io.Reader {
+	if v.at == nil {
+		return io.LimitReader(nil, 0)
+	}
+	return io.NewSectionReader(v.at, v.off, v.n)
+}
+
+// reader returns a reader over what the octets stand for.
+func (v view) reader() io.Reader {
+	if v.crlf {
+		return mimeraw.NewCRLFReader(v.raw())
+	}
+	return v.raw()
+}
+
+// from returns the view without its first octets.
+func (v view) from(off int64) view {
+	v.off, v.n = v.off+off, v.n-off
+	return v
+}
+
+// sub returns n octets of the view from off on.
+func (v view) sub(off, n int64) view {
+	v.off, v.n = v.off+off, n
+	return v
+}
+
+// A recording holds what passes until it is known whether it is needed.
+type recording struct {
+	buf     *spool.Buffer
+	stopped bool
+}
+
+// Write implements io.Writer.
+func (r *recording) Write(p []byte) (int, error) {
+	if r.stopped {
+		return len(p), nil
+	}
+	return r.buf.Write(p)
+}
+
+// stop ends the recording, and frees it.
+func (r *recording) stop() {
+	if r == nil || r.stopped {
+		return
+	}
+	r.stopped = true
+	_ = r.buf.Close() // nothing depends on it any more
+}
+
+// A sourceReader keeps the first error of a source, so that it can be told from
+// what others make of it.
+type sourceReader struct {
+	src io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (s *sourceReader) Read(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.src.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// A tee passes what it reads to a recording, too. The recording's error is kept.
+type tee struct {
+	src io.Reader
+	rec *recording
+	err error
+}
+
+// Read implements io.Reader.
+func (t *tee) Read(p []byte) (int, error) {
+	if t.err != nil {
+		return 0, t.err
+	}
+	n, err := t.src.Read(p)
+	if n > 0 {
+		if _, t.err = t.rec.Write(p[:n]); t.err != nil {
+			return 0, t.err
+		}
+	}
+	return n, err
+}
+
+// A counter counts what is read.
+type counter struct {
+	src io.Reader
+	n   int64
+}
+
+// Read implements io.Reader.
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.src.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// A layerReader is the content of a layer as the next one sees it: it ends
+// where the content does, whatever the verdict is. The layer's own reader keeps
+// that.
+type layerReader struct{ src io.Reader }
+
+// Read implements io.Reader.
+func (l layerReader) Read(p []byte) (int, error) {
+	n, err := l.src.Read(p)
+	if err != nil {
+		err = io.EOF
+	}
+	return n, err
+}
