@@ -69,6 +69,9 @@ type NoMatchError struct {
 }
 
 func (e *NoMatchError) Error() string {
+	if len(e.Recipients) == 1 {
+		return "no key for this message, which has one recipient"
+	}
 	return fmt.Sprintf("no key for this message, which has %d recipients", len(e.Recipients))
 }
 

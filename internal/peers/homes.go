@@ -29,14 +29,3 @@ func (h *homes) of(person string) (string, error) {
 	}
 	return dir, err
 }
-
-// all returns the homes that have been made.
-func (h *homes) all() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var list []string
-	for _, dir := range h.dirs {
-		list = append(list, dir)
-	}
-	return list
-}

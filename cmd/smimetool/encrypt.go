@@ -1,0 +1,73 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/smime"
+)
+
+const encryptLong = `
+Encrypts a message to everybody with a certificate after --to. With --sign it is
+signed first, inside the encryption.
+
+The header of the message, the subject among it, stays readable. Give a
+certificate of your own with --to as well to be able to read what you sent.
+`
+
+type encrypt struct {
+	to       recipientFlags
+	signers  signerFlags
+	opaque   bool
+	cipher   string
+	compress bool
+	output   string
+}
+
+func newEncrypt(a *app) *cobra.Command {
+	f := &encrypt{}
+	cmd := a.newCommand("encrypt --to CERT [--to CERT] [--sign FILE [--key FILE]] [-o OUT] [IN.eml]", "Encrypt a message, signed or not", encryptLong, 1,
+		func(args []string) error { return a.encrypt(f, args) })
+	f.to.register(cmd)
+	f.signers.register(cmd, "sign", "sign with the certificate and private key in `FILE`, PEM or PKCS#12 (repeatable)")
+	flags := cmd.Flags()
+	flags.BoolVar(&f.opaque, "opaque", false, "sign with signed-data in place of multipart/signed")
+	flags.StringVar(&f.cipher, "cipher", "", "`NAME` of the cipher (default aes-256-gcm; old software needs aes-128-cbc): "+cipherNames())
+	flags.BoolVar(&f.compress, "compress", false, "compress before encrypting; few programs can read that")
+	f.to.allow.register(cmd)
+	outputFlag(cmd, &f.output, "the message")
+	passphraseFlag(a, cmd)
+	return cmd
+}
+
+func (a *app) encrypt(f *encrypt, args []string) error {
+	cipher, err := contentCipher(f.cipher)
+	if err != nil {
+		return err
+	}
+	if len(f.to.to) == 0 {
+		return &usageError{"to whom? --to is missing", []string{"give the recipient's certificate, PEM or DER: --to CERT"}}
+	}
+	if !f.signers.given() && (f.opaque || f.signers.pss || f.signers.digest != "" || len(f.signers.identities.keys)+len(f.signers.certs) > 0) {
+		return &usageError{"--key, --opaque, --digest, --pss and --certificate are for signing", []string{"give the signer's file with --sign FILE"}}
+	}
+	signers, err := a.signers(&f.signers)
+	if err != nil {
+		return err
+	}
+	certs, err := a.readCerts(f.signers.certs)
+	if err != nil {
+		return err
+	}
+	to, err := a.recipients(&f.to)
+	if err != nil {
+		return err
+	}
+	opts := &smime.EncryptOptions{Signers: signers, Sign: &smime.SignOptions{Opaque: f.opaque, CMS: &cms.SignOptions{Certificates: certs}},
+		Cipher: cipher, Compress: f.compress}
+	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
+		return smime.Encrypt(dst, to, opts)
+	})
+}

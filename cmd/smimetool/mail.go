@@ -1,0 +1,117 @@
+package main
+
+import (
+	"io"
+
+	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/smime"
+)
+
+// A mailWriter makes the writer of a protected message to dst.
+type mailWriter func(dst io.Writer) (io.WriteCloser, error)
+
+// writeMail protects the input, a message.
+func (a *app) writeMail(args []string, path string, write mailWriter) error {
+	in, err := a.open(args)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := a.create(path, streamed, false)
+	if err != nil {
+		return err
+	}
+	defer out.Discard()
+	w, err := write(out)
+	if err != nil {
+		return err
+	}
+	if err = copyAll(w, in); err != nil {
+		return inFile(in.name, err)
+	}
+	if err = w.Close(); err != nil {
+		return inFile(in.name, err)
+	}
+	return out.Commit()
+}
+
+// A reading is a message that was opened, with the verdict on it.
+type reading struct {
+	name    string
+	message *smime.Message // nil when nothing could be read
+	verdict error
+}
+
+func (r *reading) close() {
+	if r.message != nil {
+		_ = r.message.Close() // it was only read
+	}
+}
+
+// readMail opens a message. The error is about the system; that of the message
+// is in the reading.
+func (a *app) readMail(args []string, opts *smime.ReadOptions) (*reading, error) {
+	in, err := a.open(args)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	m, err := smime.Read(in, opts)
+	a.progress.stop()
+	if m != nil {
+		for _, l := range m.Layers {
+			err = gravest(err, l.Signers)
+		}
+	}
+	r := &reading{name: in.name, message: m, verdict: inFile(in.name, err)}
+	if isSystem(err) {
+		r.close()
+		return nil, r.verdict
+	}
+	return r, nil
+}
+
+// readOptions translates the flags.
+func (a *app) readOptions(f *trustFlags, ids []cms.Identity) (*smime.ReadOptions, error) {
+	v, err := a.verifyOptions(f)
+	if err != nil {
+		return nil, err
+	}
+	return &smime.ReadOptions{Trust: v.Trust, Identities: ids, Certificates: v.Certificates, Allow: v.Allow, Time: v.Time}, nil
+}
+
+// report tells about a reading, for programs.
+func (r *reading) report(noTrust bool) *report {
+	out := newReport(r.name, noTrust, r.verdict)
+	m := r.message
+	if m == nil {
+		return out
+	}
+	out.Status, out.Encrypted, out.Signed, out.Trusted = m.Status, m.Encrypted, m.Signed, m.Trusted
+	out.Problems = errorTexts(m.Problems)
+	for _, l := range m.Layers {
+		out.Layers = append(out.Layers, reportLayer(l))
+	}
+	return out
+}
+
+func reportLayer(l *smime.Layer) *layerReport {
+	out := &layerReport{Type: l.Type, Cipher: l.Cipher, Error: errorText(l.Err), Warnings: errorTexts(l.Warnings)}
+	if l.Encrypted || l.Type == smime.TypeAuthenticated {
+		authenticated := l.Authenticated
+		out.Authenticated = &authenticated
+		out.Recipients = []string{}
+		for _, info := range l.Recipients {
+			out.Recipients = append(out.Recipients, printable(info.String()))
+		}
+	}
+	if l.Signature() {
+		out.Signers = reportSigners(l.Signers)
+	}
+	if l.Type == smime.TypeCertsOnly {
+		for _, c := range l.Certificates {
+			out.Certificates = append(out.Certificates, c.Subject())
+		}
+	}
+	return out
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+const rootLong = `
+smimetool signs, encrypts, opens and inspects mail with S/MIME (RFC 8551), and
+files with CMS (RFC 5652).
+
+A command reads the file that it is given, or the standard input, and writes to
+the file after -o, or to the standard output. A run that fails leaves no output
+file behind and no existing file changed.
+
+Passphrases come from the file after --passphrase-file, from the environment
+variable SMIMETOOL_PASSPHRASE, or from a question on the terminal.
+
+Exit codes: 0 done; 1 input or output failed; 2 wrong usage; 3 malformed or
+unsupported input; 4 signature invalid; 5 signature valid, but the signer is not
+trusted; 6 no key for this message; 7 decryption failed; 8 not signed, where a
+signature was asked for.
+`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "smimetool",
+		Short:         "Sign, encrypt, open and inspect S/MIME mail",
+		Long:          strings.TrimSpace(rootLong),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noSuchCommand,
+		RunE: func(*cobra.Command, []string) error {
+			return &usageError{msg: "no command was given", hints: []string{"smimetool --help lists the commands; smimetool demo shows them at work"}}
+		},
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.AddGroup(&cobra.Group{ID: "mail", Title: "Mail:"}, &cobra.Group{ID: "files", Title: "Files:"})
+	for _, c := range []*cobra.Command{
+		newSign(a), newEncrypt(a), newDecrypt(a), newVerify(a), newOpen(a), newCompress(a), newDecompress(a),
+	} {
+		c.GroupID = "mail"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{newShow(a), newCMS(a)} {
+		c.GroupID = "files"
+		root.AddCommand(c)
+	}
+	root.AddCommand(newDemo(a), newVersion(a), newMan(a, root))
+	return root
+}
+
+// noSuchCommand is for commands that have commands below them and do nothing
+// themselves.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := &usageError{msg: "there is no command " + quote(cmd.CommandPath()+" "+args[0])}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err.hints = append(err.hints, "did you mean "+cmd.CommandPath()+" "+near[0]+"?")
+	}
+	return err
+}
+
+// asUsage turns what cobra says about a command line into a usageError.
+func asUsage(cmd *cobra.Command, err error) error {
+	ue, ok := errors.AsType[*usageError](err)
+	if !ok {
+		ue = &usageError{msg: err.Error()}
+	}
+	path := "smimetool"
+	if cmd != nil {
+		path = cmd.CommandPath()
+	}
+	if len(ue.hints) == 0 {
+		ue.hints = []string{path + " --help tells the flags"}
+	}
+	return ue
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/smime"
+)
+
+const signLong = `
+Signs a message. The output is a multipart/signed, which everybody can read;
+with --opaque it is an application/pkcs7-mime, which survives mail servers that
+change what they carry.
+
+The header of the message stays as it is. Its body, with all Content-* fields,
+becomes the signed part.
+`
+
+type sign struct {
+	signers signerFlags
+	opaque  bool
+	output  string
+}
+
+func newSign(a *app) *cobra.Command {
+	f := &sign{}
+	cmd := a.newCommand("sign --identity FILE [--key FILE] [--opaque] [-o OUT] [IN.eml]", "Sign a message", signLong, 1,
+		func(args []string) error { return a.sign(f, args) })
+	f.signers.register(cmd, "identity", "certificate and private key in `FILE` to sign with, PEM or PKCS#12 (repeatable)")
+	cmd.Flags().BoolVar(&f.opaque, "opaque", false, "make an application/pkcs7-mime in place of a multipart/signed")
+	outputFlag(cmd, &f.output, "the message")
+	passphraseFlag(a, cmd)
+	return cmd
+}
+
+func (a *app) sign(f *sign, args []string) error {
+	if !f.signers.given() {
+		return errNoIdentity
+	}
+	signers, err := a.signers(&f.signers)
+	if err != nil {
+		return err
+	}
+	certs, err := a.readCerts(f.signers.certs)
+	if err != nil {
+		return err
+	}
+	opts := &smime.SignOptions{Opaque: f.opaque, CMS: &cms.SignOptions{Certificates: certs}}
+	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
+		return smime.Sign(dst, signers, opts)
+	})
+}

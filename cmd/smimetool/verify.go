@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postseal/postseal/smime"
+)
+
+const verifyLong = `
+Checks the signatures of a message, which have to be its outermost layer, and
+tells about each signer. All of them have to be good, and the sender has to be
+the signer.
+
+With -o what was signed is written, octet by octet as it was signed, once the
+signatures have been found good.
+`
+
+type verify struct {
+	trust      trustFlags
+	json       bool
+	showAnyway bool
+	noSender   bool
+	output     string
+}
+
+func newVerify(a *app) *cobra.Command {
+	f := &verify{}
+	cmd := a.newCommand("verify --trust ROOTS [--at TIME] [-o CONTENT] [IN.eml]", "Check the signatures of a message", verifyLong, 1,
+		func(args []string) error { return a.verify(f, args) })
+	f.trust.register(cmd)
+	verdictFlags(cmd, &f.json, &f.showAnyway)
+	cmd.Flags().BoolVar(&f.noSender, "no-sender-check", false, "do not compare the sender with the signer")
+	outputFlag(cmd, &f.output, "what was signed")
+	return cmd
+}
+
+func (a *app) verify(f *verify, args []string) error {
+	if err := errors.Join(f.trust.require(), checkJSON(f.json, f.output)); err != nil {
+		return err
+	}
+	opts, err := a.readOptions(&f.trust, nil)
+	if err != nil {
+		return err
+	}
+	opts.OneLayer, opts.NoSenderCheck = true, f.noSender
+	r, err := a.readMail(args, opts)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if found := outermost(r.message); r.message != nil && (found == nil || !found.Signature()) {
+		r.verdict = inFile(r.name, &notSignedError{nameLayer(found)})
+	}
+	to := destination{path: f.output, quiet: true, anyway: f.showAnyway}
+	if r.verdict == nil || to.anyway && releasable(r) {
+		if err = a.releaseContent(to, r.message); err != nil {
+			return err
+		}
+	}
+	if f.json {
+		return errors.Join(r.verdict, r.report(f.trust.none).write(a.stdout))
+	}
+	w := a.summary(f.output)
+	if l := outermost(r.message); l != nil {
+		for _, s := range l.Signers {
+			if _, err = fmt.Fprintln(w, a.signerLine(w, s, !f.trust.none)); err != nil {
+				return err
+			}
+		}
+		a.tellProblems(r.message)
+	}
+	if f.trust.none && r.verdict == nil {
+		a.warnNoTrust()
+	}
+	return r.verdict
+}
+
+// releaseContent writes what was signed, on which the verdict is known.
+func (a *app) releaseContent(to destination, m *smime.Message) error {
+	out, err := to.open(a, streamed)
+	if err != nil {
+		return err
+	}
+	defer out.Discard()
+	if _, err = io.Copy(out, m.Content()); err != nil {
+		return err
+	}
+	return out.Commit()
+}
