@@ -42,5 +42,5 @@ func (a *app) decompress(output string, args []string) error {
 	case r.verdict != nil:
 		return r.verdict
 	}
-	return a.release(destination{path: output}, r.message)
+	return a.release(destination{path: output}, r)
 }

@@ -54,7 +54,7 @@ func (a *app) decrypt(f *decrypt, args []string) error {
 		verdict = inFile(r.name, &wrongLayerError{"encrypted", nameLayer(found), "smimetool open opens messages of every kind"})
 	}
 	if verdict == nil {
-		verdict = a.release(destination{path: f.output, quiet: f.json}, r.message)
+		verdict = a.release(destination{path: f.output, quiet: f.json}, r)
 	}
 	if f.json {
 		r.verdict = verdict
@@ -87,14 +87,18 @@ func nameLayer(l *smime.Layer) string {
 	return l.Type
 }
 
-// release writes an opened message, on which the verdict is known.
-func (a *app) release(to destination, m *smime.Message) error {
+// release writes an opened message, on which the verdict is known. What had no
+// header gets none.
+func (a *app) release(to destination, r *reading) error {
+	if r.bare {
+		return a.releaseContent(to, r.message)
+	}
 	out, err := to.open(a, streamed)
 	if err != nil {
 		return err
 	}
 	defer out.Discard()
-	if _, err = m.WriteTo(out); err != nil {
+	if _, err = r.message.WriteTo(out); err != nil {
 		return err
 	}
 	return out.Commit()

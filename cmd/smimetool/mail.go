@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"io"
+	"strings"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/smime"
@@ -40,6 +42,7 @@ type reading struct {
 	name    string
 	message *smime.Message // nil when nothing could be read
 	verdict error
+	bare    bool // the input was CMS without a header
 }
 
 func (r *reading) close() {
@@ -56,19 +59,34 @@ func (a *app) readMail(args []string, opts *smime.ReadOptions) (*reading, error)
 		return nil, err
 	}
 	defer in.Close()
-	m, err := smime.Read(in, opts)
+	src, bare, err := mailSource(in)
+	if err != nil {
+		return nil, err
+	}
+	m, err := smime.Read(src, opts)
 	a.progress.stop()
 	if m != nil {
 		for _, l := range m.Layers {
 			err = gravest(err, l.Signers)
 		}
 	}
-	r := &reading{name: in.name, message: m, verdict: inFile(in.name, err)}
+	r := &reading{name: in.name, message: m, verdict: inFile(in.name, err), bare: bare}
 	if isSystem(err) {
 		r.close()
 		return nil, r.verdict
 	}
 	return r, nil
+}
+
+// mailSource returns a message as package smime reads it. A bare smime.p7m, as
+// mail programs save it, is one without its header.
+func mailSource(in *input) (src io.Reader, bare bool, err error) {
+	br := bufio.NewReaderSize(in, sniffSize)
+	f, err := sniff(br)
+	if err != nil || f == formMail {
+		return br, false, err
+	}
+	return io.MultiReader(strings.NewReader("Content-Type: application/pkcs7-mime\r\n\r\n"), br), true, nil
 }
 
 // readOptions translates the flags.

@@ -72,7 +72,7 @@ func (a *app) openMessage(f *open, args []string) error {
 		a.tellVerdict(r.message, f.trust.none)
 	}
 	if r.verdict == nil || to.anyway && releasable(r) {
-		if err = a.release(to, r.message); err != nil {
+		if err = a.release(to, r); err != nil {
 			return err
 		}
 	}
