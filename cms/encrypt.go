@@ -121,14 +121,14 @@ func wrapAll(to []Recipient, cek []byte) (set []byte, version int, err error) {
 	}
 	var elems [][]byte
 	for _, recipient := range to {
-		infos, err := recipient.Wrap(cek)
-		if err != nil {
+		var infos []RecipientInfo
+		if infos, err = recipient.Wrap(cek); err != nil {
 			return nil, 0, err
 		}
 		for _, info := range infos {
 			version = max(version, info.minVersion())
-			elem, err := der.Marshal(info.add)
-			if err != nil {
+			var elem []byte
+			if elem, err = der.Marshal(info.add); err != nil {
 				return nil, 0, err
 			}
 			elems = append(elems, elem)

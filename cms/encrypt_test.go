@@ -3,6 +3,10 @@ package cms
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"io"
 	"testing"
@@ -115,9 +119,9 @@ func TestManyRecipients(t *testing.T) {
 			t.Fatalf("%d recipients: %v", len(infos), err)
 		}
 		for name, p := range all {
-			got, err := readAll(newReader(t, message).Decrypt([]Identity{p.Identity}, nil))
-			if err != nil || string(got) != "for all" {
-				t.Errorf("%s, %s: %q, %v", c, name, got, err)
+			got, rerr := readAll(newReader(t, message).Decrypt([]Identity{p.Identity}, nil))
+			if rerr != nil || string(got) != "for all" {
+				t.Errorf("%s, %s: %q, %v", c, name, got, rerr)
 			}
 		}
 		stranger := person(t, testpki.RSA3072)
@@ -342,6 +346,35 @@ func TestDecompressionBomb(t *testing.T) {
 		got, err := readAll(r.Decompress())
 		if _, ok := errors.AsType[*LimitError](err); !ok || len(got) > 20<<20 {
 			t.Errorf("%+v: %d octets, %v", limits, len(got), err)
+		}
+	}
+}
+
+// TestCompressedPoint: an originator may compress its point (SEC 1, Section 2.3.3).
+func TestCompressedPoint(t *testing.T) {
+	for _, c := range []struct {
+		ecdh  ecdh.Curve
+		curve elliptic.Curve
+	}{{ecdh.P256(), elliptic.P256()}, {ecdh.P384(), elliptic.P384()}, {ecdh.P521(), elliptic.P521()}} {
+		key, err := ecdsa.GenerateKey(c.curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := key.PublicKey.ECDH()
+		if err != nil {
+			t.Fatal(err)
+		}
+		point := want.Bytes()
+		size := (len(point) - 1) / 2
+		compressed := append([]byte{2 + point[len(point)-1]&1}, point[1:1+size]...)
+		got, err := originatorKey(c.ecdh, compressed)
+		if err != nil || !got.Equal(want) {
+			t.Errorf("%v: %v", c.ecdh, err)
+		}
+		compressed[1] ^= 0xff
+		compressed[size] ^= 0xff
+		if got, err = originatorKey(c.ecdh, compressed); err == nil && got.Equal(want) {
+			t.Errorf("%v: another point is the same", c.ecdh)
 		}
 	}
 }

@@ -244,7 +244,11 @@ func originatorKey(curve ecdh.Curve, point []byte) (*ecdh.PublicKey, error) {
 		if x == nil {
 			return nil, ErrDecrypt
 		}
-		return (&ecdsa.PublicKey{Curve: c, X: x, Y: y}).ECDH()
+		size := (c.Params().BitSize + 7) / 8
+		point = make([]byte, 1+2*size)
+		point[0] = 4
+		x.FillBytes(point[1 : 1+size])
+		y.FillBytes(point[1+size:])
 	}
 	return curve.NewPublicKey(point)
 }

@@ -210,6 +210,7 @@ func openV15(key crypto.Decrypter, pub *rsa.PublicKey, encrypted []byte, cekLen 
 	}
 	spare := make([]byte, size)
 	_, _ = rand.Read(spare) // never returns an error
+	//lint:ignore SA1019 most mail that is encrypted to RSA keys is so; the session-key form keeps the padding secret
 	cek, err := key.Decrypt(rand.Reader, encrypted, &rsa.PKCS1v15DecryptOptions{SessionKeyLen: cekLen})
 	if err != nil {
 		return spare, nil

@@ -3,10 +3,8 @@ package alg
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"strings"
-
-	//lint:ignore SA1019 old mail is encrypted with it, and only read
 	"crypto/des"
+	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
