@@ -26,6 +26,10 @@ type Certificate struct {
 	// as received.
 	Raw, RawTBS, RawIssuer, RawSubject, RawSPKI []byte
 
+	// Version is 1, 2 or 3, or another number if that stands there; 0 when it
+	// could not be read.
+	Version int
+
 	// Serial is the content of the serialNumber INTEGER as encoded, so that
 	// negative and padded numbers can be compared too.
 	Serial []byte
@@ -71,8 +75,12 @@ type Certificate struct {
 	SignatureAlgorithm der.Algorithm
 	Signature          []byte
 
+	// Extensions are all extensions in their order, as received.
+	Extensions []Extension
+
 	// UnhandledCritical lists the critical extensions that this package does
-	// not understand in an end entity's certificate (RFC 5280, Section 4.2).
+	// not understand (RFC 5280, Section 4.2). It understands those on names and
+	// policies, which [Roots.Verify] reads.
 	UnhandledCritical []oid.OID
 
 	// Problems lists, as [*ParseError], the parts that could not be read and
@@ -85,6 +93,14 @@ type Certificate struct {
 	X509Err error
 
 	sanRead bool // the subjectAltName has names, and was read completely
+}
+
+// An Extension is an Extension of RFC 5280, Section 4.1. Value is the content of
+// extnValue and not looked at.
+type Extension struct {
+	OID      oid.OID
+	Critical bool
+	Value    []byte
 }
 
 // Subject returns the subject's name as text in the manner of RFC 4514 (and of

@@ -105,10 +105,15 @@ func TestVerifyPSSIssuer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := issue(t, root, testpki.Profile{})
-	if _, err = NewRoots([]*Certificate{FromX509(root.Cert)}).Verify(leaf, ChainOptions{}); err != nil {
+	roots := NewRoots([]*Certificate{FromX509(root.Cert)})
+	leaf := issue(t, root, testpki.Profile{Edit: func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA256WithRSAPSS }})
+	if _, err = roots.Verify(leaf, ChainOptions{}); err != nil {
 		t.Error(err)
 	}
+	// RFC 4055, Section 1.2: such a key makes no other signatures.
+	leaf = issue(t, root, testpki.Profile{})
+	_, err = roots.Verify(leaf, ChainOptions{})
+	wantReason(t, "a v1.5 signature by a key for PSS", err, BadSignature, leaf)
 }
 
 func TestVerifyReasons(t *testing.T) {

@@ -2,15 +2,20 @@
 // keys and extensions, including those of certificates that crypto/x509
 // refuses.
 //
-// It implements the certificate format and names of RFC 5280, the public keys
-// of RFC 3279, RFC 4055, RFC 5480 and RFC 8410, the S/MIME certificate rules of
-// RFC 8550 and the internationalised addresses of RFC 9598.
+// It implements the certificate format, names and path validation of RFC 5280
+// (with the policies of RFC 9618 and the constraints of trust anchors of RFC
+// 5937), the public keys of RFC 3279, RFC 4055, RFC 5480 and RFC 8410, the S/MIME
+// certificate rules of RFC 8550 and the internationalised addresses of RFC 9598.
 //
 // # Security
 //
 // A parsed [Certificate] says what the octets say and nothing about trust.
 // Trust comes from [Roots.Verify] alone, which never falls back to the roots of
 // the operating system: no roots means that nothing is trusted.
+//
+// The work of [Roots.Verify] is bounded in signatures, paths, names and policies,
+// whatever certificates a stranger sends. Algorithms that are too weak are
+// refused, unless [ChainOptions.Allow] has them.
 //
 // Text from a certificate that is meant for people ([Certificate.Subject],
 // [Certificate.Issuer], [Certificate.CommonName] and the sentences of errors)

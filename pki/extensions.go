@@ -24,9 +24,8 @@ var ekuByX509 = map[x509.ExtKeyUsage]oid.OID{
 	x509.ExtKeyUsageOCSPSigning:     "1.3.6.1.5.5.7.3.9",
 }
 
-// harmless are extensions that say nothing about an end entity's certificate
-// by itself, critical or not: name and policy constraints bind what a CA
-// issues, and policies matter to those who ask for one.
+// harmless are extensions that say nothing about a certificate by itself,
+// critical or not: path validation and revocation read them.
 var harmless = []oid.OID{
 	"2.5.29.30", // nameConstraints
 	"2.5.29.31", // cRLDistributionPoints
@@ -52,6 +51,8 @@ func (c *Certificate) parseExtensions(list cryptobyte.String) {
 			c.problem("extensions")
 			continue
 		}
+		isCritical := present && !(len(critical) == 1 && critical[0] == 0)
+		c.Extensions = append(c.Extensions, Extension{OID: id, Critical: isCritical, Value: value})
 		// RFC 5280, Section 4.2: not more than one instance of an extension.
 		if seen[id] {
 			c.problem("extension " + id.String())
@@ -63,7 +64,6 @@ func (c *Certificate) parseExtensions(list cryptobyte.String) {
 			c.problem("extension " + id.String())
 		}
 		// RFC 5280, Section 4.2: a critical extension has to be understood.
-		isCritical := present && len(critical) == 1 && critical[0] != 0
 		understood := known && ok && (id != oid.ExtSubjectAltName || c.sanRead)
 		if isCritical && !understood && !slices.Contains(harmless, id) {
 			c.UnhandledCritical = append(c.UnhandledCritical, id)

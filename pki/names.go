@@ -236,11 +236,24 @@ func NamesEqual(a, b []byte) bool {
 // foldName returns a string that two Names share if and only if they are the
 // same. A name that cannot be read is the same as itself alone.
 func foldName(raw []byte) string {
-	rdns, ok := readName(raw)
+	rdns, ok := foldRDNs(raw)
 	if !ok {
 		return "?" + string(raw)
 	}
 	var b strings.Builder
+	for _, rdn := range rdns {
+		b.WriteString("/" + rdn)
+	}
+	return b.String()
+}
+
+// foldRDNs is foldName for each RDN of a Name that can be read.
+func foldRDNs(raw []byte) ([]string, bool) {
+	rdns, ok := readName(raw)
+	if !ok {
+		return nil, false
+	}
+	out := make([]string, 0, len(rdns))
 	for _, rdn := range rdns {
 		parts := make([]string, 0, len(rdn))
 		for i := range rdn {
@@ -251,9 +264,9 @@ func foldName(raw []byte) string {
 			parts = append(parts, rdn[i].typ.String()+strconv.Quote(value))
 		}
 		slices.Sort(parts)
-		b.WriteString("/" + strings.Join(parts, "+"))
+		out = append(out, strings.Join(parts, "+"))
 	}
-	return b.String()
+	return out, true
 }
 
 // foldText follows the steps of RFC 4518 that RFC 5280, Section 7.1 needs:

@@ -130,6 +130,7 @@ func (c *Certificate) parseTBS(tbs cryptobyte.String) error {
 	if !tbs.ReadASN1Element(&spki, asn1.SEQUENCE) {
 		return &ParseError{Field: "subjectPublicKeyInfo"}
 	}
+	c.readVersion(version)
 	c.Serial, c.RawIssuer, c.RawSubject, c.RawSPKI = serial, issuer, subject, spki
 	// RFC 5280, Section 4.1.1.2: the same algorithm inside and outside.
 	if a := c.algorithm(inner, "signature"); !a.Equal(c.SignatureAlgorithm) {
@@ -155,6 +156,20 @@ func (c *Certificate) parseTBS(tbs cryptobyte.String) error {
 	return nil
 }
 
+// readVersion reads the content of the version field, absent for version 1.
+func (c *Certificate) readVersion(v cryptobyte.String) {
+	c.Version = 1
+	if v == nil {
+		return
+	}
+	if c.Version = 0; !v.ReadASN1Integer(&c.Version) || !v.Empty() || c.Version < 0 || c.Version > 1<<16 {
+		c.Version = 0
+		c.problem("version")
+		return
+	}
+	c.Version++
+}
+
 // parseTail reads the optional fields after the key.
 func (c *Certificate) parseTail(tbs cryptobyte.String) {
 	for _, tag := range []asn1.Tag{der.Context(1, false), der.Context(2, false)} {
@@ -177,7 +192,7 @@ func (c *Certificate) parseTail(tbs cryptobyte.String) {
 // fromFields takes over what a certificate made by hand says of itself.
 func fromFields(c *x509.Certificate) *Certificate {
 	out := &Certificate{
-		Raw: c.Raw, RawTBS: c.RawTBSCertificate, RawIssuer: c.RawIssuer, RawSubject: c.RawSubject,
+		Version: c.Version, Raw: c.Raw, RawTBS: c.RawTBSCertificate, RawIssuer: c.RawIssuer, RawSubject: c.RawSubject,
 		RawSPKI:   c.RawSubjectPublicKeyInfo,
 		NotBefore: c.NotBefore.UTC().Truncate(time.Second), NotAfter: c.NotAfter.UTC().Truncate(time.Second),
 		PublicKey: c.PublicKey, SubjectKeyID: c.SubjectKeyId, AuthorityKeyID: c.AuthorityKeyId,
