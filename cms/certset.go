@@ -11,7 +11,10 @@ import (
 func (r *Reader) readCertificates(tag ber.Tag) ([]*pki.Certificate, error) {
 	const field = "certificates"
 	var out []*pki.Certificate
-	err := r.readSet(tag, field, r.limits.Certificates, func(raw []byte) {
+	err := r.readSet(tag, field, r.limits.Certificates, func(got ber.Tag, raw []byte) {
+		if got != ber.Sequence {
+			return // an attribute certificate, or one of another format
+		}
 		cert, err := pki.ParseCertificate(raw)
 		if err != nil {
 			// The issuer signed DER; BER comes from those who pass it on.
@@ -28,16 +31,21 @@ func (r *Reader) readCertificates(tag ber.Tag) ([]*pki.Certificate, error) {
 	return out, err
 }
 
-// readCRLs reads RevocationInfoChoices (RFC 5652, Section 10.2.1). What is no
-// CRL is passed over.
-func (r *Reader) readCRLs(tag ber.Tag) ([][]byte, error) {
-	var out [][]byte
-	err := r.readSet(tag, "crls", r.limits.CRLs, func(raw []byte) { out = append(out, raw) })
-	return out, err
+// readCRLs reads RevocationInfoChoices (RFC 5652, Section 10.2.1): CRLs, and
+// what comes in their place, such as OCSP responses (RFC 5940).
+func (r *Reader) readCRLs(tag ber.Tag) (crls, others [][]byte, err error) {
+	err = r.readSet(tag, "crls", r.limits.CRLs, func(got ber.Tag, raw []byte) {
+		if got == ber.Sequence {
+			crls = append(crls, raw)
+		} else {
+			others = append(others, raw)
+		}
+	})
+	return crls, others, err
 }
 
-// readSet reads a SET of which the elements with the tag SEQUENCE matter.
-func (r *Reader) readSet(tag ber.Tag, field string, limit int, f func(raw []byte)) error {
+// readSet reads a SET into memory.
+func (r *Reader) readSet(tag ber.Tag, field string, limit int, f func(tag ber.Tag, raw []byte)) error {
 	if err := r.r.Enter(tag); err != nil {
 		return wire(err, field)
 	}
@@ -56,9 +64,7 @@ func (r *Reader) readSet(tag ber.Tag, field string, limit int, f func(raw []byte
 		if err != nil {
 			return err
 		}
-		if got == ber.Sequence {
-			f(raw)
-		}
+		f(got, raw)
 	}
 }
 

@@ -59,8 +59,10 @@ type SignedReader struct {
 	hashed   *ContentHash
 	certs    []*pki.Certificate
 	crls     [][]byte
-	infos    []*signerInfo
-	signers  []*SignerResult
+	// revocation is what RevocationInfoChoices has beside CRLs.
+	revocation [][]byte
+	infos      []*signerInfo
+	signers    []*SignerResult
 }
 
 // Verify opens a SignedData (RFC 5652, Section 5). With detached content
@@ -193,7 +195,7 @@ func (s *SignedReader) readTail() error {
 		case more && tag == ber.Context(0):
 			s.certs, err = s.r.readCertificates(ber.Context(0))
 		case more && tag == ber.Context(1):
-			s.crls, err = s.r.readCRLs(ber.Context(1))
+			s.crls, s.revocation, err = s.r.readCRLs(ber.Context(1))
 		case more && tag == ber.Set:
 			err = s.readSignerInfos()
 		case more:
@@ -255,5 +257,11 @@ func (s *SignedReader) Signers() []*SignerResult { return s.signers }
 // It is complete as Signers is.
 func (s *SignedReader) Certificates() []*pki.Certificate { return s.certs }
 
-// CRLs returns the CRLs in the message, in DER. It is complete as Signers is.
+// CRLs returns the CRLs in the message, as received. It is complete as Signers
+// is.
 func (s *SignedReader) CRLs() [][]byte { return s.crls }
+
+// OtherRevocation returns what stands among the CRLs and is none, such as the
+// OCSP responses of RFC 5940, for [pki.ParseRevocationInfo]. It is complete as
+// Signers is.
+func (s *SignedReader) OtherRevocation() [][]byte { return s.revocation }

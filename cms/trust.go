@@ -13,6 +13,16 @@ type TrustRequest struct {
 	Intermediates []*pki.Certificate // that came with the message
 	Time          time.Time          // at which validity is judged
 	SigningTime   time.Time          // as the signer claims; zero when it claims none
+	Allow         []Allowance        // of VerifyOptions: they hold for the signatures on certificates, too
+}
+
+// ChainOptions returns the request as package pki wants it.
+func (r *TrustRequest) ChainOptions() pki.ChainOptions {
+	opts := pki.ChainOptions{Time: r.Time, Intermediates: r.Intermediates}
+	for _, a := range r.Allow {
+		opts.Allow = append(opts.Allow, string(a))
+	}
+	return opts
 }
 
 // Trust decides whether a signer, whose signature has been found to match, is
@@ -42,7 +52,7 @@ func TrustRoots(roots ...*x509.Certificate) Trust {
 // TrustPool is TrustRoots over a pool.
 func TrustPool(pool *pki.Roots) Trust {
 	return TrustFunc(func(req *TrustRequest) error {
-		_, err := pool.Verify(req.Certificate, pki.ChainOptions{Time: req.Time, Intermediates: req.Intermediates})
+		_, err := pool.Verify(req.Certificate, req.ChainOptions())
 		return err
 	})
 }

@@ -248,7 +248,7 @@ func (s *SignedReader) trust(result *SignerResult) error {
 	if at.IsZero() {
 		at = time.Now()
 	}
-	err := s.opts.Trust.TrustSigner(&TrustRequest{Certificate: result.Certificate, Time: at, SigningTime: result.SigningTime,
+	err := s.opts.Trust.TrustSigner(&TrustRequest{Certificate: result.Certificate, Time: at, SigningTime: result.SigningTime, Allow: s.opts.Allow,
 		Intermediates: append(s.certs[:len(s.certs):len(s.certs)], s.opts.Certificates...)})
 	if err != nil {
 		return &VerifyError{Reason: ReasonUntrusted, Err: err}

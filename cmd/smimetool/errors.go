@@ -92,7 +92,7 @@ type explanation struct {
 func explain(err error) explanation {
 	e := explanation{code: exitFailure, message: printable(err.Error())}
 	for _, try := range []func(error, *explanation) bool{
-		explainOwn, explainKeystore, explainMessage, explainVerify, explainFiles,
+		explainOwn, explainCA, explainKeystore, explainMessage, explainVerify, explainFiles,
 	} {
 		if try(err, &e) {
 			break
@@ -280,6 +280,9 @@ func trustHints(ve *cms.VerifyError) []string {
 	ce, ok := errors.AsType[*pki.ChainError](ve.Err)
 	if !ok {
 		return nil
+	}
+	if we, ok := errors.AsType[*pki.WeakError](ce); ok {
+		return []string{"if you must accept it: --allow " + we.Allow}
 	}
 	switch ce.Reason {
 	case pki.UnknownIssuer:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/pki"
+	"github.com/postseal/postseal/pki/ca"
 	"github.com/postseal/postseal/smime"
 )
 
@@ -75,6 +77,10 @@ var explained = []struct {
 	{"syntax of a key file", keyError(&keystore.SyntaxError{}), exitMalformed, ""},
 	{"certificate in a key file", keyError(&pki.ParseError{}), exitMalformed, ""},
 
+	{"rule of the CA", &ca.RequestError{Field: "x", Msg: "y"}, exitUsage, ""},
+	{"certificate request", &ca.CSRError{Msg: "x"}, exitMalformed, "PEM"},
+	{"file of a CA", &caFileError{"x", "y"}, exitMalformed, ""},
+
 	{"no such file", &fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, exitFailure, ""},
 	{"permission", &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, exitFailure, ""},
 	{"reading", &readError{&namedError{"x", syscall.EIO}}, exitFailure, ""},
@@ -133,10 +139,10 @@ func TestExplainNames(t *testing.T) {
 		known[name] = true
 	}
 	found := 0
-	for _, pkg := range []string{"cms", "smime", "keystore", "pki"} {
+	for _, pkg := range []string{"cms", "smime", "keystore", "pki", "pki/ca"} {
 		for _, name := range errorTypes(t, pkg) {
 			found++
-			if !known[pkg+"."+name] {
+			if !known[path.Base(pkg)+"."+name] {
 				t.Errorf("%s.%s is not explained: it belongs into the table, or into one of the lists", pkg, name)
 			}
 		}

@@ -171,9 +171,9 @@ func (a *app) trust(f *trustFlags) (cms.Trust, error) {
 	}
 	pool := pki.NewRoots(roots)
 	return cms.TrustFunc(func(req *cms.TrustRequest) error {
-		_, chainErr := pool.Verify(req.Certificate, pki.ChainOptions{
-			Time: req.Time, Intermediates: req.Intermediates, AllowExpired: f.allow.expired(),
-		})
+		opts := req.ChainOptions()
+		opts.AllowExpired = f.allow.expired()
+		_, chainErr := pool.Verify(req.Certificate, opts)
 		return chainErr
 	}), nil
 }

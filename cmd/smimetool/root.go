@@ -44,7 +44,7 @@ func newRoot(a *app) *cobra.Command {
 		c.GroupID = "mail"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newShow(a), newCMS(a)} {
+	for _, c := range []*cobra.Command{newShow(a), newCMS(a), newCA(a)} {
 		c.GroupID = "files"
 		root.AddCommand(c)
 	}

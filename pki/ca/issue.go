@@ -1,0 +1,250 @@
+package ca
+
+import (
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/postseal/postseal/internal/der"
+	"github.com/postseal/postseal/internal/oid"
+	"github.com/postseal/postseal/pki"
+)
+
+// A Profile is one of the generations of the S/MIME baseline requirements.
+type Profile int
+
+// The profiles.
+const (
+	Strict       Profile = iota // for mail alone, 825 days at most
+	Multipurpose                // for mail and for the authentication of clients, 825 days at most
+	Legacy                      // for mail alone, 1185 days at most
+)
+
+// MaxDays returns how long a certificate of the profile may be valid.
+func (p Profile) MaxDays() int {
+	if p == Legacy {
+		return 1185
+	}
+	return 825
+}
+
+// policy returns the identifier of the profile: mailbox-validated without a
+// name of a person, individual-validated with one.
+func (p Profile) policy(named bool) oid.OID {
+	arc := "2.23.140.1.5.1."
+	if named {
+		arc = "2.23.140.1.5.4."
+	}
+	return oid.OID(arc + map[Profile]string{Legacy: "1", Multipurpose: "2", Strict: "3"}[p])
+}
+
+// A Usage says what a key may be used for.
+type Usage int
+
+// The usages.
+const (
+	SignAndEncrypt Usage = iota // digitalSignature, and keyEncipherment or keyAgreement
+	SignOnly                    // digitalSignature
+	EncryptOnly                 // keyEncipherment, or keyAgreement
+)
+
+// A Request says what a certificate is to say.
+type Request struct {
+	// Emails are the mail addresses, 1 to 100, with ASCII domains.
+	Emails []string
+	// Name is that of the person, or empty.
+	Name string
+	// Key is an *rsa.PublicKey of 2,048 bits or more, *ecdsa.PublicKey (P-256,
+	// P-384, P-521), ed25519.PublicKey (to sign only) or *ecdh.PublicKey (X25519,
+	// to encrypt only).
+	Key crypto.PublicKey
+	// Usage is what the key is for.
+	Usage Usage
+	// NonRepudiation adds that bit to a key that signs.
+	NonRepudiation bool
+	// Profile is what the certificate keeps to.
+	Profile Profile
+	// Days is how long it is valid, at most Profile.MaxDays; zero means 365.
+	Days int
+	// URLs tell where its status can be had.
+	URLs URLs
+}
+
+// maxAddresses bounds the addresses in a certificate.
+const maxAddresses = 100
+
+// defaultDays is how long certificates are valid.
+const defaultDays = 365
+
+// Issue makes a certificate for a person's mail. The error is a
+// [*RequestError] when the request breaks a rule.
+func (a *Authority) Issue(r *Request, now time.Time) (*pki.Certificate, error) {
+	days := r.Days
+	if days == 0 {
+		days = defaultDays
+	}
+	if days < 0 || days > r.Profile.MaxDays() {
+		return nil, refuse("validity", "is 1 to "+strconv.Itoa(r.Profile.MaxDays())+" days in this profile")
+	}
+	if r.Profile < Strict || r.Profile > Legacy {
+		return nil, refuse("profile", "is not known")
+	}
+	usage, err := r.usage()
+	if err != nil {
+		return nil, err
+	}
+	subject, err := r.subject()
+	if err != nil {
+		return nil, err
+	}
+	purposes := []oid.OID{oid.EKUEmailProtection}
+	if r.Profile == Multipurpose {
+		purposes = append(purposes, ekuClientAuth)
+	}
+	now = now.UTC().Truncate(time.Second)
+	t := &template{
+		subject: subject, key: r.Key, notBefore: now.Add(-skew),
+		// The last second is part of the validity (RFC 5280, Section 4.1.2.5).
+		notAfter: now.Add(-skew).AddDate(0, 0, days).Add(-time.Second),
+		extensions: append([]extension{
+			// RFC 5280, Section 4.2.1.6: critical when the subject is empty.
+			{oid.ExtSubjectAltName, isEmpty(subject), func(b *cryptobyte.Builder) { addAddresses(b, r.Emails) }},
+			keyUsage(usage), extKeyUsage(purposes...), policy(r.Profile.policy(r.Name != "")),
+		}, r.URLs.where()...),
+	}
+	if err = a.covers(t); err != nil {
+		return nil, err
+	}
+	return t.make(a.Certificate, a.key)
+}
+
+// subject returns the Name of the subject: the person's name, or else the
+// address when it is short enough to be one.
+func (r *Request) subject() ([]byte, error) {
+	if len(r.Emails) == 0 {
+		return nil, refuse("address", "is missing")
+	}
+	if len(r.Emails) > maxAddresses {
+		return nil, refuse("address", "is one of more than 100")
+	}
+	for _, address := range r.Emails {
+		if err := checkAddress(address); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkName(r.Name); err != nil {
+		return nil, err
+	}
+	common := r.Name
+	if common == "" && utf8.RuneCountInString(r.Emails[0]) <= maxName {
+		common = r.Emails[0]
+	}
+	return name("", common)
+}
+
+// usage returns the bits of the keyUsage (RFC 8550, Section 4.4.2; RFC 8410,
+// Section 5).
+func (r *Request) usage() (byte, error) {
+	if err := checkKey(r.Key); err != nil {
+		return 0, err
+	}
+	var canSign, encrypt byte = usageDigitalSignature, 0
+	switch r.Key.(type) {
+	case *rsa.PublicKey:
+		encrypt = usageKeyEncipherment
+	case *ecdsa.PublicKey:
+		encrypt = usageKeyAgreement
+	case ed25519.PublicKey:
+	case *ecdh.PublicKey:
+		canSign, encrypt = 0, usageKeyAgreement
+	}
+	wantSign, wantEncrypt := r.Usage != EncryptOnly, r.Usage != SignOnly
+	switch {
+	case wantSign && canSign == 0:
+		return 0, refuse("key", "of this type cannot sign: X25519 is for encryption")
+	case wantEncrypt && encrypt == 0:
+		return 0, refuse("key", "of this type cannot be encrypted to: Ed25519 is for signatures")
+	}
+	var bits byte
+	if wantSign {
+		bits |= canSign
+		if r.NonRepudiation {
+			bits |= usageNonRepudiation
+		}
+	}
+	if wantEncrypt {
+		bits |= encrypt
+	}
+	return bits, nil
+}
+
+// maxAddress is the length of the longest address, in octets.
+const maxAddress = 320
+
+// checkAddress refuses what is not a plain address.
+//
+// RFC 9598, Section 3: the domain is in ASCII, whatever the local part is in.
+func checkAddress(address string) error {
+	at := strings.LastIndexByte(address, '@')
+	if at <= 0 || at == len(address)-1 || len(address) > maxAddress || !utf8.ValidString(address) {
+		return refuse("address", "is not of the form local@domain")
+	}
+	for _, r := range address {
+		if r <= ' ' || r == 0x7F || strings.ContainsRune(`<>()[]\,;:"`, r) || checkName(string(r)) != nil {
+			return refuse("address", "has characters that an address has not")
+		}
+	}
+	if strings.ContainsRune(address[:at], '@') {
+		return refuse("address", "is not of the form local@domain")
+	}
+	return checkDomain(address[at+1:])
+}
+
+func checkDomain(domain string) error {
+	for label := range strings.SplitSeq(domain, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return refuse("address", "has a domain that is none")
+		}
+		for _, r := range label {
+			switch {
+			case r >= 0x80:
+				return refuse("address", "has a domain that is not in ASCII: give it in its form xn--…")
+			case !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", r):
+				return refuse("address", "has a domain that is none")
+			}
+		}
+	}
+	return nil
+}
+
+func isASCII(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0 }
+
+// addAddresses appends GeneralNames.
+//
+// RFC 9598, Section 3: rfc822Name where the local part is in ASCII, and only
+// otherwise SmtpUTF8Mailbox.
+func addAddresses(b *cryptobyte.Builder, addresses []string) {
+	sequence(b, func(b *cryptobyte.Builder) {
+		for _, address := range addresses {
+			if isASCII(address) {
+				b.AddASN1(der.Context(1, false), func(b *cryptobyte.Builder) { b.AddBytes([]byte(address)) })
+				continue
+			}
+			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
+				der.AddOID(b, oid.SmtpUTF8Mailbox)
+				b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
+					b.AddASN1(asn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes([]byte(address)) })
+				})
+			})
+		}
+	})
+}
