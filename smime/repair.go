@@ -120,13 +120,17 @@ func (w *base64Repair) Close() error { return nil }
 // Section 6.7.
 type quotedRepair struct {
 	repair
-	octet int // how many octets of an encoded one may follow
-	from  int // how many octets of the line agree with "From "; -1: it differs
+	octet int  // how many octets of an encoded one may follow
+	from  int  // how many octets of the line agree with "From "; -1: it differs
+	held  bool // a "=" at the end of a long line: it may be a soft line break
 }
 
 // Write implements io.Writer.
 func (w *quotedRepair) Write(p []byte) (int, error) {
 	for _, b := range p {
+		if w.held {
+			w.release(b == '\r' || b == '\n')
+		}
 		if w.cr && b != '\n' {
 			w.encode('\r')
 		}
@@ -159,8 +163,23 @@ func (w *quotedRepair) Write(p []byte) (int, error) {
 	return len(p), w.flush()
 }
 
+// release adds the "=" that was held. One that ends the line is the break that
+// a long line needs.
+func (w *quotedRepair) release(endsLine bool) {
+	w.held = false
+	if !endsLine {
+		w.breakLine()
+	}
+	w.from, w.octet = -1, 2
+	w.put('=')
+}
+
 // literal adds an octet that is fine.
 func (w *quotedRepair) literal(b byte) {
+	if b == '=' && w.tooLong() {
+		w.held = true
+		return
+	}
 	w.breakLine()
 	if w.from >= 0 && w.from < 4 && "From"[w.from] == b {
 		w.from++
@@ -189,7 +208,7 @@ func (w *quotedRepair) encode(b byte) {
 // breakLine breaks a line that has become too long with a soft line break, but
 // not within an encoded octet.
 func (w *quotedRepair) breakLine() {
-	if w.line+len(w.blanks) < maxRepairLine || w.octet > 0 {
+	if !w.tooLong() {
 		return
 	}
 	w.put('=')
@@ -197,8 +216,14 @@ func (w *quotedRepair) breakLine() {
 	w.from = 0
 }
 
+// tooLong reports whether the line has to be broken here.
+func (w *quotedRepair) tooLong() bool { return w.line+len(w.blanks) >= maxRepairLine && w.octet == 0 }
+
 // Close implements io.Closer.
 func (w *quotedRepair) Close() error {
+	if w.held {
+		w.release(true)
+	}
 	if w.cr {
 		w.encode('\r')
 	}
