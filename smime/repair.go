@@ -21,14 +21,14 @@ type repair struct {
 const maxRepairLine = 900
 
 // clean reports whether p can pass: whole lines of moderate length, without
-// anything that is not printable US-ASCII.
+// anything that is not printable US-ASCII, and not like a delimiter.
 func (r *repair) clean(p []byte) bool {
 	if r.line+len(r.blanks) > 0 || r.cr || len(p) == 0 || p[len(p)-1] != '\n' {
 		return false
 	}
 	for rest := p; len(rest) > 0; {
 		i := bytes.IndexByte(rest, '\n') // there is one
-		if i == 0 || i > maxRepairLine || rest[i-1] != '\r' || !graphic(rest[:i-1]) {
+		if i == 0 || i > maxRepairLine || rest[0] == '-' || rest[i-1] != '\r' || !graphic(rest[:i-1]) {
 			return false
 		}
 		rest = rest[i+1:]
@@ -103,6 +103,8 @@ func (w *base64Repair) slow(p []byte) {
 				w.blanks = append(w.blanks, b)
 			}
 		case b == '\r', b == 0, b >= 0x80:
+		case b == '-' && w.line+len(w.blanks) == 0:
+			// What is dropped behind it must not make a delimiter of the line.
 		default:
 			if w.line+len(w.blanks) >= maxRepairLine {
 				w.endLine("\r\n")
