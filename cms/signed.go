@@ -61,8 +61,12 @@ type SignedReader struct {
 	crls     [][]byte
 	// revocation is what RevocationInfoChoices has beside CRLs.
 	revocation [][]byte
-	infos      []*signerInfo
-	signers    []*SignerResult
+	// Both as revocationInfo returns them.
+	parsedRevocation bool
+	parsedCRLs       []*pki.CRL
+	parsedOCSP       []*pki.OCSPResponse
+	infos            []*signerInfo
+	signers          []*SignerResult
 }
 
 // Verify opens a SignedData (RFC 5652, Section 5). With detached content
@@ -265,3 +269,28 @@ func (s *SignedReader) CRLs() [][]byte { return s.crls }
 // OCSP responses of RFC 5940, for [pki.ParseRevocationInfo]. It is complete as
 // Signers is.
 func (s *SignedReader) OtherRevocation() [][]byte { return s.revocation }
+
+// revocationInfo reads what revocation information the message has, once for
+// all signers. It is called when the message has been read to its end.
+func (s *SignedReader) revocationInfo() ([]*pki.CRL, []*pki.OCSPResponse) {
+	if s.parsedRevocation {
+		return s.parsedCRLs, s.parsedOCSP
+	}
+	s.parsedRevocation = true
+	for _, raw := range s.crls {
+		if crl, err := pki.ParseCRL(raw); err == nil {
+			s.parsedCRLs = append(s.parsedCRLs, crl)
+		}
+	}
+	for _, raw := range s.revocation {
+		crl, response, err := pki.ParseRevocationInfo(raw)
+		switch {
+		case err != nil:
+		case crl != nil:
+			s.parsedCRLs = append(s.parsedCRLs, crl)
+		case response != nil:
+			s.parsedOCSP = append(s.parsedOCSP, response)
+		}
+	}
+	return s.parsedCRLs, s.parsedOCSP
+}

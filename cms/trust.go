@@ -14,6 +14,18 @@ type TrustRequest struct {
 	Time          time.Time          // at which validity is judged
 	SigningTime   time.Time          // as the signer claims; zero when it claims none
 	Allow         []Allowance        // of VerifyOptions: they hold for the signatures on certificates, too
+
+	revocation func() ([]*pki.CRL, []*pki.OCSPResponse)
+}
+
+// RevocationInfo returns the CRLs and OCSP responses that came with the message
+// (RFC 5652, Section 10.2.1; RFC 5940), those that cannot be read left out.
+// Nothing vouches for them.
+func (r *TrustRequest) RevocationInfo() ([]*pki.CRL, []*pki.OCSPResponse) {
+	if r.revocation == nil {
+		return nil, nil
+	}
+	return r.revocation()
 }
 
 // ChainOptions returns the request as package pki wants it.

@@ -249,7 +249,7 @@ func (s *SignedReader) trust(result *SignerResult) error {
 		at = time.Now()
 	}
 	err := s.opts.Trust.TrustSigner(&TrustRequest{Certificate: result.Certificate, Time: at, SigningTime: result.SigningTime, Allow: s.opts.Allow,
-		Intermediates: append(s.certs[:len(s.certs):len(s.certs)], s.opts.Certificates...)})
+		Intermediates: append(s.certs[:len(s.certs):len(s.certs)], s.opts.Certificates...), revocation: s.revocationInfo})
 	if err != nil {
 		return &VerifyError{Reason: ReasonUntrusted, Err: err}
 	}

@@ -65,9 +65,12 @@ type Layer struct {
 	// Signers is what was found out about each signer of a signature layer.
 	Signers []*cms.SignerResult
 
-	// Certificates and CRLs came with the layer. Nothing vouches for them.
-	Certificates []*pki.Certificate
-	CRLs         [][]byte
+	// Certificates, CRLs, and other revocation information as
+	// [pki.ParseRevocationInfo] reads it, came with the layer. Nothing vouches for
+	// them.
+	Certificates    []*pki.Certificate
+	CRLs            [][]byte
+	OtherRevocation [][]byte
 
 	withheld bool // decryption failed after a key was found: nothing may be released
 }

@@ -159,6 +159,7 @@ func (r *reader) insecure() bool { return r.opts.Trust == cms.InsecureTrustAnySi
 // setSigned takes what a SignedData, read to its end, tells.
 func (l *Layer) setSigned(s *cms.SignedReader) {
 	l.Signers, l.Certificates, l.CRLs = s.Signers(), s.Certificates(), s.CRLs()
+	l.OtherRevocation = s.OtherRevocation()
 	l.ContentType = s.ContentType()
 }
 
