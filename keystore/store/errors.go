@@ -119,7 +119,7 @@ func (s *Store) fail(op string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Path: s.path, Op: op, Err: err}
 	}
-	for _, kind := range []error{ErrNotStore, ErrDamaged, ErrBusy, ErrExposed, ErrNotFound, ErrWrapper, ErrChanged, ErrClosed, ErrNotTrusted, ErrNotSender} {
+	for _, kind := range []error{ErrNotStore, ErrDamaged, ErrBusy, ErrExposed, ErrNotFound, ErrWrapper, ErrChanged, ErrClosed, ErrNotTrusted, ErrNotSender, ErrRejected} {
 		if errors.Is(err, kind) {
 			return &Error{Path: s.path, Op: op, Err: err}
 		}

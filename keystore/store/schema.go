@@ -11,7 +11,7 @@ const applicationID = 0x50537374
 
 // migrations lead from one version of the schema to the next; version 0 is an
 // empty file. A migration that was released is never changed.
-var migrations = []string{schema1}
+var migrations = []string{schema1, schema2}
 
 // Certificates are named by the SHA-256 of their DER. Times are seconds since
 // 1970.

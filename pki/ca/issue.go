@@ -88,6 +88,19 @@ const defaultDays = 365
 // Issue makes a certificate for a person's mail. The error is a
 // [*RequestError] when the request breaks a rule.
 func (a *Authority) Issue(r *Request, now time.Time) (*pki.Certificate, error) {
+	t, err := r.template(now)
+	if err != nil {
+		return nil, err
+	}
+	t.extensions = append(t.extensions, policy(r.Profile.policy(r.Name != "")))
+	if err = a.covers(t); err != nil {
+		return nil, err
+	}
+	return t.make(a.Certificate, a.key)
+}
+
+// template returns what a certificate will say, whoever issues it.
+func (r *Request) template(now time.Time) (*template, error) {
 	days := r.Days
 	if days == 0 {
 		days = defaultDays
@@ -111,20 +124,16 @@ func (a *Authority) Issue(r *Request, now time.Time) (*pki.Certificate, error) {
 		purposes = append(purposes, ekuClientAuth)
 	}
 	now = now.UTC().Truncate(time.Second)
-	t := &template{
+	return &template{
 		subject: subject, key: r.Key, notBefore: now.Add(-skew),
 		// The last second is part of the validity (RFC 5280, Section 4.1.2.5).
 		notAfter: now.Add(-skew).AddDate(0, 0, days).Add(-time.Second),
 		extensions: append([]extension{
 			// RFC 5280, Section 4.2.1.6: critical when the subject is empty.
 			{oid.ExtSubjectAltName, isEmpty(subject), func(b *cryptobyte.Builder) { addAddresses(b, r.Emails) }},
-			keyUsage(usage), extKeyUsage(purposes...), policy(r.Profile.policy(r.Name != "")),
+			keyUsage(usage), extKeyUsage(purposes...),
 		}, r.URLs.where()...),
-	}
-	if err = a.covers(t); err != nil {
-		return nil, err
-	}
-	return t.make(a.Certificate, a.key)
+	}, nil
 }
 
 // subject returns the Name of the subject: the person's name, or else the
