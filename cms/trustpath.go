@@ -34,8 +34,8 @@ type PathTrust struct {
 	// Context is that of all that is fetched; nil is context.Background.
 	Context context.Context
 
-	// Checked is told what was found out about the revocation of a chain, leaf
-	// first, before the verdict; may be nil.
+	// Checked is told of a path that is good, leaf first, and what was found out
+	// about its revocation, nil when that is not checked; may be nil.
 	Checked func(chain []*pki.Certificate, found []pki.CertificateStatus)
 }
 
@@ -61,8 +61,14 @@ func (p *PathTrust) TrustSigner(req *TrustRequest) error {
 	if err != nil && p.Issuers != nil {
 		chain, err = p.search(ctx, roots, req.Certificate, &opts, err)
 	}
-	if err != nil || p.Revocation == nil {
+	if err != nil {
 		return err
+	}
+	if p.Revocation == nil {
+		if p.Checked != nil {
+			p.Checked(chain, nil)
+		}
+		return nil
 	}
 	return p.checkRevocation(ctx, roots, req, chain, opts)
 }

@@ -20,11 +20,13 @@ type app struct {
 	started  bool // flags and arguments were fine, and the command has begun
 	progress *progress
 	secret   *secret
+	home     *home
 }
 
 func newApp() *app {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, temps: &temps{}}
-	a.secret = &secret{a: a}
+	a.secret = &secret{a: a, env: passphraseEnv}
+	a.home = newHome(a)
 	return a
 }
 
@@ -38,6 +40,7 @@ func (a *app) run(args []string) int {
 	cmd, err := root.ExecuteC()
 	a.progress.stop()
 	a.temps.removeAll()
+	a.home.close()
 	if err == nil {
 		return exitOK
 	}
@@ -50,6 +53,7 @@ func (a *app) run(args []string) int {
 // report tells a person about an error and returns the exit code.
 func (a *app) report(err error) int {
 	e := explain(err)
+	a.home.explainPassphrase(err, &e)
 	a.say(a.paint(a.stderr, red, "error:") + " " + e.message)
 	for _, h := range e.hints {
 		a.say(a.paint(a.stderr, yellow, "hint:") + " " + h)

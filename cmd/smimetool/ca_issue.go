@@ -113,7 +113,6 @@ func (a *app) caIssue(f *caIssue) error {
 
 // p12Passphrase is not that of the CA, which is not for others.
 func (f *caIssue) p12Passphrase(name string) ([]byte, error) {
-	f.p12.loaded = f.p12.file == ""
 	passphrase, err := f.p12.askNew(name)
 	switch {
 	case errors.Is(err, errNoTerminal):

@@ -32,6 +32,7 @@ func newCMSDecrypt(a *app) *cobra.Command {
 	cmd := a.newCommand("decrypt --identity FILE [--key FILE] [-o OUT] [IN]", "Decrypt a file", cmsDecryptLong, 1,
 		func(args []string) error { return a.cmsDecrypt(f, args) })
 	f.identities.register(cmd, "identity", "certificate and private key in `FILE` to decrypt with, PEM or PKCS#12 (repeatable)")
+	storeFlags(a, cmd)
 	f.kek.register(cmd)
 	cmd.Flags().StringVar(&f.keyFile, "key-file", "", "decrypt an EncryptedData with the key in `FILE`")
 	f.allow.register(cmd)

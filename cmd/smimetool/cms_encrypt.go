@@ -39,10 +39,11 @@ type cmsEncrypt struct {
 
 func newCMSEncrypt(a *app) *cobra.Command {
 	f := &cmsEncrypt{}
-	cmd := a.newCommand("encrypt --to CERT [--to CERT] [-o OUT] [IN]", "Encrypt a file", cmsEncryptLong, 1,
+	cmd := a.newCommand("encrypt --to CERT|ADDRESS [-o OUT] [IN]", "Encrypt a file", cmsEncryptLong, 1,
 		func(args []string) error { return a.cmsEncrypt(f, args) })
 	flags := cmd.Flags()
-	f.to.register(cmd)
+	f.to.register(a, cmd)
+	storeFlags(a, cmd)
 	flags.StringVar(&f.cipher, "cipher", "", "`NAME` of the cipher (default aes-256-gcm): "+cipherNames())
 	f.kek.register(cmd)
 	flags.BoolVar(&f.password, "password", false, "encrypt to a passphrase, from --passphrase-file or as asked for")
@@ -74,9 +75,14 @@ func (a *app) cmsEncrypt(f *cmsEncrypt, args []string) error {
 	case f.keyFile != "":
 		return a.encryptWithKey(f, cipher, args)
 	}
-	to, err := a.cmsRecipients(f)
+	to, known, err := a.cmsRecipients(f)
 	if err != nil {
 		return err
+	}
+	if cipher == "" && !f.mac {
+		if cipher, err = commonCipher(known); err != nil {
+			return err
+		}
 	}
 	return a.writeCMS(args, f.output, &f.form, func(dst io.Writer, size int64) (io.WriteCloser, error) {
 		if f.mac {
@@ -86,15 +92,16 @@ func (a *app) cmsEncrypt(f *cmsEncrypt, args []string) error {
 	})
 }
 
-// cmsRecipients returns all who can open the message.
-func (a *app) cmsRecipients(f *cmsEncrypt) ([]cms.Recipient, error) {
-	to, err := a.recipients(&f.to)
+// cmsRecipients returns all who can open the message, and what is known of them.
+func (a *app) cmsRecipients(f *cmsEncrypt) ([]cms.Recipient, []recipient, error) {
+	known, err := a.recipients(&f.to)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	to := f.to.cmsRecipients(known)
 	kek, err := a.readKEK(&f.kek)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if kek != nil {
 		to = append(to, kek)
@@ -102,15 +109,15 @@ func (a *app) cmsRecipients(f *cmsEncrypt) ([]cms.Recipient, error) {
 	if f.password {
 		password, askErr := a.secret.askNew("the message")
 		if askErr != nil {
-			return nil, passphraseError("the message", askErr)
+			return nil, nil, passphraseError("the message", askErr)
 		}
 		to = append(to, &cms.Password{Password: password})
 	}
 	if len(to) == 0 {
-		return nil, &usageError{"to whom? --to is missing", []string{
+		return nil, nil, &usageError{"to whom? --to is missing", []string{
 			"give the recipient's certificate: --to CERT", "--kek-file, --password and --key-file are for keys that both sides have"}}
 	}
-	return to, nil
+	return to, known, nil
 }
 
 func (a *app) encryptWithKey(f *cmsEncrypt, cipher cms.Cipher, args []string) error {

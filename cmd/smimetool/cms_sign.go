@@ -28,7 +28,7 @@ func newCMSSign(a *app) *cobra.Command {
 	cmd := a.newCommand("sign --identity FILE [--key FILE] [--detached] [-o OUT] [IN]", "Sign a file", cmsSignLong, 1,
 		func(args []string) error { return a.cmsSign(f, args) })
 	flags := cmd.Flags()
-	f.signers.register(cmd, "identity", "certificate and private key in `FILE` to sign with, PEM or PKCS#12 (repeatable)")
+	f.signers.register(a, cmd, "identity", "certificate and private key in `FILE` to sign with, PEM or PKCS#12 (repeatable)")
 	flags.BoolVar(&f.detached, "detached", false, "leave the content out: the output is the signature alone")
 	flags.BoolVar(&f.noCerts, "no-certificates", false, "leave all certificates out")
 	flags.BoolVar(&f.noAttrs, "no-attributes", false, "sign the content alone, without attributes such as the time")
@@ -74,5 +74,6 @@ type detachedWriter struct {
 // Close implements io.Closer.
 func (d *detachedWriter) Close() error { return d.Finish(d.dst) }
 
-var errNoIdentity = &usageError{"who signs? --identity is missing", []string{
-	"give a file with your certificate and private key, PEM or PKCS#12: --identity FILE"}}
+var errNoIdentity = &usageError{"who signs? Neither --as nor --identity was given", []string{
+	"give a file with your certificate and private key, PEM or PKCS#12: --identity FILE",
+	"or your address, if your identity is in the store: --as ADDRESS; smimetool id new ADDRESS makes one"}}

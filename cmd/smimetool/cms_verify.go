@@ -32,7 +32,7 @@ func newCMSVerify(a *app) *cobra.Command {
 	f := &cmsVerify{}
 	cmd := a.newCommand("verify --trust ROOTS [--content FILE] [-o CONTENT] [IN]", "Check a signature", cmsVerifyLong, 1,
 		func(args []string) error { return a.cmsVerify(f, args) })
-	f.trust.register(cmd)
+	f.trust.register(a, cmd)
 	cmd.Flags().StringVar(&f.content, "content", "", "the content of a detached signature is in `FILE`; - is the standard input")
 	cmd.Flags().BoolVar(&f.crlf, "crlf", false, "the content is text that was stored with other line ends than mail has")
 	verdictFlags(cmd, &f.json, &f.showAnyway)
@@ -56,7 +56,7 @@ func checkJSON(asJSON bool, path string) error {
 }
 
 func (a *app) cmsVerify(f *cmsVerify, args []string) error {
-	if err := errors.Join(f.trust.require(), checkJSON(f.json, f.output)); err != nil {
+	if err := errors.Join(a.requireTrust(&f.trust), checkJSON(f.json, f.output)); err != nil {
 		return err
 	}
 	opts, err := a.verifyOptions(&f.trust)

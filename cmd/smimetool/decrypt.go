@@ -13,6 +13,8 @@ const decryptLong = `
 Decrypts a message: one layer, which has to be the outermost. The output is the
 message with what was encrypted in it; a signature inside stays in place, and is
 not checked. Use smimetool open to open all layers and have the verdict.
+
+Without --identity the identities of the store are used.
 `
 
 type decrypt struct {
@@ -24,9 +26,10 @@ type decrypt struct {
 
 func newDecrypt(a *app) *cobra.Command {
 	f := &decrypt{}
-	cmd := a.newCommand("decrypt --identity FILE [--key FILE] [-o OUT] [IN.eml]", "Decrypt one layer of a message", decryptLong, 1,
+	cmd := a.newCommand("decrypt [--identity FILE [--key FILE]] [-o OUT] [IN.eml]", "Decrypt one layer of a message", decryptLong, 1,
 		func(args []string) error { return a.decrypt(f, args) })
 	f.identities.register(cmd, "identity", "certificate and private key in `FILE` to decrypt with, PEM or PKCS#12 (repeatable)")
+	storeFlags(a, cmd)
 	f.allow.register(cmd)
 	cmd.Flags().BoolVar(&f.json, "json", false, "tell about the layer as a JSON object on the standard output; the message is written with -o FILE alone")
 	outputFlag(cmd, &f.output, "the message")

@@ -152,7 +152,7 @@ func (a *app) demoStep(step demoStep) error {
 	a.tell("$ smimetool " + step.args)
 	out := &indenter{dst: a.stdout, start: true}
 	inner := &app{stdin: strings.NewReader(""), stdout: out, stderr: out, temps: a.temps}
-	inner.secret = &secret{a: inner}
+	inner.secret, inner.home = &secret{a: inner}, newHome(inner)
 	if code := inner.run(strings.Fields(step.args)); code != step.code {
 		return fmt.Errorf("the exit code of this command should be %d, and is %d", step.code, code)
 	}

@@ -10,17 +10,23 @@ import (
 )
 
 const encryptLong = `
-Encrypts a message to everybody with a certificate after --to. With --sign it is
-signed first, inside the encryption.
+Encrypts a message to everybody after --to: a file with a certificate, or a mail
+address, whose certificate is looked for in the sources of --source. A certificate
+that was found is used when you trusted it by hand, or when an authority that you
+trust vouches for it.
 
-The header of the message, the subject among it, stays readable. Give a
-certificate of your own with --to as well to be able to read what you sent.
+With --sign or --as the message is signed first, inside the encryption. With --as
+it is encrypted to yourself, too, so that you can read what you sent; --no-self
+leaves that out.
+
+The header of the message, the subject among it, stays readable.
 `
 
 type encrypt struct {
 	to       recipientFlags
 	signers  signerFlags
 	opaque   bool
+	noSelf   bool
 	cipher   string
 	compress bool
 	output   string
@@ -28,13 +34,14 @@ type encrypt struct {
 
 func newEncrypt(a *app) *cobra.Command {
 	f := &encrypt{}
-	cmd := a.newCommand("encrypt --to CERT [--to CERT] [--sign FILE [--key FILE]] [-o OUT] [IN.eml]", "Encrypt a message, signed or not", encryptLong, 1,
+	cmd := a.newCommand("encrypt --to CERT|ADDRESS [--as ADDRESS | --sign FILE [--key FILE]] [-o OUT] [IN.eml]", "Encrypt a message, signed or not", encryptLong, 1,
 		func(args []string) error { return a.encrypt(f, args) })
-	f.to.register(cmd)
-	f.signers.register(cmd, "sign", "sign with the certificate and private key in `FILE`, PEM or PKCS#12 (repeatable)")
+	f.to.register(a, cmd)
+	f.signers.register(a, cmd, "sign", "sign with the certificate and private key in `FILE`, PEM or PKCS#12 (repeatable)")
 	flags := cmd.Flags()
 	flags.BoolVar(&f.opaque, "opaque", false, "sign with signed-data in place of multipart/signed")
-	flags.StringVar(&f.cipher, "cipher", "", "`NAME` of the cipher (default aes-256-gcm; old software needs aes-128-cbc): "+cipherNames())
+	flags.BoolVar(&f.noSelf, "no-self", false, "with --as: do not encrypt to yourself")
+	flags.StringVar(&f.cipher, "cipher", "", "`NAME` of the cipher (default aes-256-gcm, or what mail addresses are known to read; old software needs aes-128-cbc): "+cipherNames())
 	flags.BoolVar(&f.compress, "compress", false, "compress before encrypting; few programs can read that")
 	f.to.allow.register(cmd)
 	outputFlag(cmd, &f.output, "the message")
@@ -48,10 +55,31 @@ func (a *app) encrypt(f *encrypt, args []string) error {
 		return err
 	}
 	if len(f.to.to) == 0 {
-		return &usageError{"to whom? --to is missing", []string{"give the recipient's certificate, PEM or DER: --to CERT"}}
+		return &usageError{"to whom? --to is missing", []string{"give the recipient's certificate, PEM or DER, or the mail address: --to CERT|ADDRESS"}}
+	}
+	if f.noSelf && len(f.signers.as) == 0 {
+		return usagef("--no-self is for --as")
 	}
 	if !f.signers.given() && (f.opaque || f.signers.pss || f.signers.digest != "" || len(f.signers.identities.keys)+len(f.signers.certs) > 0) {
 		return &usageError{"--key, --opaque, --digest, --pss and --certificate are for signing", []string{"give the signer's file with --sign FILE"}}
+	}
+	to, err := a.recipients(&f.to)
+	if err != nil {
+		return err
+	}
+	if !f.noSelf {
+		for _, address := range f.signers.as {
+			own, ownErr := a.addressRecipient(&recipientFlags{sources: sourceFlags{names: []string{storeSource}}, allow: f.to.allow}, address)
+			if ownErr != nil {
+				return ownErr
+			}
+			to = append(to, own...)
+		}
+	}
+	if cipher == "" {
+		if cipher, err = commonCipher(to); err != nil {
+			return err
+		}
 	}
 	signers, err := a.signers(&f.signers)
 	if err != nil {
@@ -61,13 +89,9 @@ func (a *app) encrypt(f *encrypt, args []string) error {
 	if err != nil {
 		return err
 	}
-	to, err := a.recipients(&f.to)
-	if err != nil {
-		return err
-	}
 	opts := &smime.EncryptOptions{Signers: signers, Sign: &smime.SignOptions{Opaque: f.opaque, CMS: &cms.SignOptions{Certificates: certs}},
 		Cipher: cipher, Compress: f.compress}
 	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
-		return smime.Encrypt(dst, to, opts)
+		return smime.Encrypt(dst, f.to.cmsRecipients(to), opts)
 	})
 }

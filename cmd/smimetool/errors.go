@@ -92,7 +92,7 @@ type explanation struct {
 func explain(err error) explanation {
 	e := explanation{code: exitFailure, message: printable(err.Error())}
 	for _, try := range []func(error, *explanation) bool{
-		explainOwn, explainCA, explainKeystore, explainMessage, explainVerify, explainFiles,
+		explainOwn, explainCA, explainStore, explainKeystore, explainMessage, explainVerify, explainFiles,
 	} {
 		if try(err, &e) {
 			break
@@ -275,7 +275,11 @@ func trustHints(ve *cms.VerifyError) []string {
 	}
 	if errors.Is(ve, errNoRoots) {
 		return []string{"give the certificates of the authorities that you trust with --trust FILE",
+			"smimetool cert import --trust FILE trusts them from now on",
 			"--no-trust checks the signature alone, whoever made it"}
+	}
+	if hints := revocationHints(ve); hints != nil {
+		return hints
 	}
 	ce, ok := errors.AsType[*pki.ChainError](ve.Err)
 	if !ok {
@@ -286,7 +290,7 @@ func trustHints(ve *cms.VerifyError) []string {
 	}
 	switch ce.Reason {
 	case pki.UnknownIssuer:
-		return []string{"if you trust this issuer, add its certificate: --trust FILE",
+		return []string{"if you trust this issuer, add its certificate: --trust FILE; smimetool cert import --trust FILE does so for good",
 			"if it only stands between the signer and an authority that you trust: --certificate FILE"}
 	case pki.Expired:
 		return []string{"--at TIME judges by an earlier time; --allow expired accepts it"}

@@ -15,6 +15,7 @@ import (
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
 	"github.com/postseal/postseal/pki/ca"
 	"github.com/postseal/postseal/smime"
@@ -77,6 +78,24 @@ var explained = []struct {
 	{"syntax of a key file", keyError(&keystore.SyntaxError{}), exitMalformed, ""},
 	{"certificate in a key file", keyError(&pki.ParseError{}), exitMalformed, ""},
 
+	{"no store", &noStoreError{"x"}, exitUsage, "smimetool id new"},
+	{"no identity", &store.NoIdentityError{Address: "a@example.org"}, exitUsage, "smimetool id new a@example.org"},
+	{"no recipient", &noRecipientError{address: "a@example.org"}, exitNoKey, "cert find a@example.org"},
+	{"untrusted recipient", &untrustedRecipientError{"a@example.org", candidate{Found: keystore.Found{Certificate: &pki.Certificate{}},
+		err: &pki.ChainError{Reason: pki.UnknownIssuer}}}, exitUntrusted, "cert trust"},
+	{"untrusted certificate", &untrustedCertificateError{&pki.ChainError{Reason: pki.Expired}}, exitUntrusted, "--at"},
+	{"source", &keystore.SourceError{Source: "x", Err: errors.New("y")}, exitFailure, ""},
+	{"store", &store.Error{Path: "x", Op: "opening", Err: errors.New("y")}, exitFailure, ""},
+	{"store of others", &store.Error{Path: "x", Op: "opening", Err: store.ErrExposed}, exitFailure, "chmod 600 x"},
+	{"damaged store", &store.Error{Path: "x", Op: "opening", Err: store.ErrDamaged}, exitMalformed, ""},
+	{"newer store", &store.Error{Path: "x", Op: "opening", Err: &store.NewerError{Version: 9, Known: 2}}, exitMalformed, ""},
+	{"not in the store", &store.Error{Path: "x", Op: "removing", Err: store.ErrNotFound}, exitUsage, ""},
+	{"CRL", &crlFileError{"x", &pki.RevocationParseError{What: "CRL"}}, exitMalformed, "PEM"},
+	{"revoked", untrusted(&pki.RevokedError{Certificate: &pki.Certificate{}}), exitUntrusted, "--at"},
+	{"revocation not known", untrusted(&pki.RevocationUnknownError{}), exitUntrusted, "--fetch"},
+	{"rejected by hand", untrusted(store.ErrRejected), exitUntrusted, "cert trust"},
+	{"issuer not fetched", untrusted(&cms.IssuerError{Err: &pki.ChainError{Reason: pki.UnknownIssuer}}), exitUntrusted, "--trust"},
+
 	{"rule of the CA", &ca.RequestError{Field: "x", Msg: "y"}, exitUsage, ""},
 	{"certificate request", &ca.CSRError{Msg: "x"}, exitMalformed, "PEM"},
 	{"file of a CA", &caFileError{"x", "y"}, exitMalformed, ""},
@@ -122,8 +141,7 @@ var observations = []string{
 // decide the exit code; or by callers of functions that this program does not
 // call.
 var causes = []string{
-	"pki.WeakError", "pki.RevokedError", "pki.RevocationUnknownError", "pki.SourceError", "pki.OCSPStatusError",
-	"pki.RevocationParseError", "keystore.SourceError", "keystore.UnusableError",
+	"pki.WeakError", "pki.SourceError", "pki.OCSPStatusError", "keystore.UnusableError", "store.NewerError",
 }
 
 // TestExplainNames checks that no error type of the packages below is forgotten.
@@ -139,7 +157,7 @@ func TestExplainNames(t *testing.T) {
 		known[name] = true
 	}
 	found := 0
-	for _, pkg := range []string{"cms", "smime", "keystore", "pki", "pki/ca"} {
+	for _, pkg := range []string{"cms", "smime", "keystore", "keystore/store", "pki", "pki/ca"} {
 		for _, name := range errorTypes(t, pkg) {
 			found++
 			if !known[path.Base(pkg)+"."+name] {

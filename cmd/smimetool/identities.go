@@ -3,12 +3,10 @@ package main
 import (
 	"crypto"
 	"errors"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postseal/postseal/cms"
-	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/pki"
 )
@@ -85,13 +83,16 @@ func (a *app) loadIdentity(file identityFile, ask keystore.Passphrase) ([]keysto
 // signerFlags say who signs, and how.
 type signerFlags struct {
 	identities identityFlag
+	as         []string // addresses, of identities in the store
 	digest     string
 	pss        bool
 	certs      []string
 }
 
-func (f *signerFlags) register(cmd *cobra.Command, name, usage string) {
+func (f *signerFlags) register(a *app, cmd *cobra.Command, name, usage string) {
 	f.identities.register(cmd, name, usage)
+	cmd.Flags().StringArrayVar(&f.as, "as", nil, "sign as `ADDRESS`, with your identity in the store (repeatable)")
+	storeFlags(a, cmd)
 	cmd.Flags().StringVar(&f.digest, "digest", "", "`NAME` of the digest (default: what fits the key, sha256 for RSA): "+digestNames())
 	cmd.Flags().BoolVar(&f.pss, "pss", false, "sign with RSA-PSS, not with RSA PKCS #1 v1.5")
 	cmd.Flags().StringArrayVar(&f.certs, "certificate", nil, "more certificates to put in, such as those of the issuers, from `FILE` (repeatable)")
@@ -100,9 +101,9 @@ func (f *signerFlags) register(cmd *cobra.Command, name, usage string) {
 }
 
 // given reports whether there is anybody to sign.
-func (f *signerFlags) given() bool { return len(f.identities.files) > 0 }
+func (f *signerFlags) given() bool { return len(f.identities.files)+len(f.as) > 0 }
 
-// signers reads the identities, of each file those that may sign.
+// signers reads the identities, of each file and address one that may sign.
 func (a *app) signers(f *signerFlags) ([]cms.Signer, error) {
 	digest, err := signingDigest(f.digest)
 	if err != nil {
@@ -125,7 +126,31 @@ func (a *app) signers(f *signerFlags) ([]cms.Signer, error) {
 		}
 		out = append(out, cms.Signer{Certificate: id.Certificate, Key: key, Chain: id.Chain, Digest: digest, PSS: f.pss && isRSA(key)})
 	}
+	for _, address := range f.as {
+		id, key, storeErr := a.ownIdentity(address)
+		if storeErr != nil {
+			return nil, storeErr
+		}
+		out = append(out, cms.Signer{Certificate: id.Certificate, Key: key, Chain: id.Chain, Digest: digest, PSS: f.pss && isRSA(key)})
+	}
 	return out, nil
+}
+
+// ownIdentity returns the identity in the store with which to sign as somebody.
+func (a *app) ownIdentity(address string) (keystore.Identity, crypto.Signer, error) {
+	s, err := a.home.open(a.context())
+	if err != nil {
+		return keystore.Identity{}, nil, err
+	}
+	id, err := s.SigningIdentity(a.context(), address)
+	if err != nil {
+		return id, nil, err
+	}
+	key, ok := id.Key.(crypto.Signer)
+	if !ok {
+		return id, nil, usagef("the key of %s cannot sign", address)
+	}
+	return id, key, nil
 }
 
 // chooseSigner returns the first identity that may sign.
@@ -138,14 +163,22 @@ func chooseSigner(ids []keystore.Identity) (keystore.Identity, crypto.Signer) {
 	return keystore.Identity{}, nil
 }
 
-// readers returns those who may be able to open a message. A file whose key is
-// encrypted is opened when it is needed alone.
+// readers returns those who may be able to open a message: the files that were
+// given, or else the identities of the store. What is encrypted is opened when
+// it is needed alone.
 func (a *app) readers(f *identityFlag) ([]cms.Identity, error) {
 	files, err := f.pairs()
 	if err != nil {
 		return nil, err
 	}
 	var out []cms.Identity
+	if len(files) == 0 {
+		s, storeErr := a.home.there(a.context())
+		if s != nil {
+			out = append(out, s.Decrypter(a.context()))
+		}
+		return out, storeErr
+	}
 	for _, file := range files {
 		later := false
 		ids, loadErr := a.loadIdentity(file, func(string) ([]byte, error) {
@@ -212,52 +245,6 @@ func (a *app) readCerts(files []string) ([]*pki.Certificate, error) {
 			return nil, err
 		}
 		out = append(out, certs...)
-	}
-	return out, nil
-}
-
-// recipientFlags say to whom something is encrypted.
-type recipientFlags struct {
-	to    []string
-	oaep  bool
-	allow allowFlag
-}
-
-func (f *recipientFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.to, "to", nil, "certificates in `FILE` to encrypt to, PEM or DER (repeatable)")
-	cmd.Flags().BoolVar(&f.oaep, "oaep", false, "encrypt to RSA keys with OAEP, not with PKCS #1 v1.5; old software cannot read that")
-	markFiles(cmd, "to")
-}
-
-// recipients reads the certificates, of each file those that one may encrypt
-// to.
-func (a *app) recipients(f *recipientFlags) ([]cms.Recipient, error) {
-	var out []cms.Recipient
-	for _, name := range f.to {
-		certs, err := a.readCerts([]string{name})
-		if err != nil {
-			return nil, err
-		}
-		count := 0
-		for _, c := range certs {
-			if c.IsCA || !c.CanEncrypt() {
-				continue
-			}
-			count++
-			if weak := alg.WeakKey(c.PublicKey); weak != "" && !slices.Contains(f.allow.names, weak) {
-				return nil, &usageError{name + ": the key of " + person(c) + " is too small to be safe", []string{
-					"if you must encrypt to it: --allow " + weak}}
-			}
-			r := &cms.CertificateRecipient{Certificate: c, Allow: f.allow.cms()}
-			if f.oaep {
-				r.OAEP = &cms.OAEPOptions{}
-			}
-			out = append(out, r)
-		}
-		if count == 0 {
-			return nil, &usageError{name + ": none of its certificates may be encrypted to", []string{
-				"people with separate certificates for signing and for encryption need to send the one for encryption"}}
-		}
 	}
 	return out, nil
 }

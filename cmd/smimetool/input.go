@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/pem"
 	"errors"
 	"io"
 	"io/fs"
@@ -112,4 +114,18 @@ func (a *app) readFile(name string) ([]byte, error) {
 		err = usagef("%s: has more than 16 MiB, which is no file of keys or certificates", name)
 	}
 	return data, err
+}
+
+// pemBlocks returns the blocks of one kind in PEM, or DER as it is.
+func pemBlocks(data []byte, kind string) [][]byte {
+	if !bytes.Contains(data, []byte("-----BEGIN ")) {
+		return [][]byte{data}
+	}
+	var out [][]byte
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == kind {
+			out = append(out, block.Bytes)
+		}
+	}
+	return out
 }

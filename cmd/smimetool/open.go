@@ -25,6 +25,10 @@ The verdict goes to the standard error stream and the opened message to the
 standard output, or after -o; with --json the verdict goes to the standard
 output, and the message after -o alone. A message with a bad signature is not
 written, unless with --show-anyway.
+
+Without --identity and --trust your identities and those whom you trust are found
+in the store, and the certificates of a signer who is trusted are remembered
+there.
 `
 
 type open struct {
@@ -41,7 +45,7 @@ func newOpen(a *app) *cobra.Command {
 	cmd := a.newCommand("open [--identity FILE] [--trust ROOTS] [--json] [-o OUT] [IN.eml]", "Open all layers of a message and judge them", openLong, 1,
 		func(args []string) error { return a.openMessage(f, args) })
 	f.identities.register(cmd, "identity", "certificate and private key in `FILE` to decrypt with, PEM or PKCS#12 (repeatable)")
-	f.trust.register(cmd)
+	f.trust.register(a, cmd)
 	verdictFlags(cmd, &f.json, &f.showAnyway)
 	cmd.Flags().BoolVar(&f.noSender, "no-sender-check", false, "do not compare the sender with the signer")
 	outputFlag(cmd, &f.output, "the opened message")
@@ -68,6 +72,7 @@ func (a *app) openMessage(f *open, args []string) error {
 	}
 	defer r.close()
 	to := destination{path: f.output, quiet: f.json, anyway: f.showAnyway}
+	a.harvest(&f.trust, r, opts.Trust)
 	if !f.json && r.message != nil {
 		a.tellVerdict(r.message, f.trust.none)
 	}

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/alg"
-	"github.com/postseal/postseal/pki"
 )
 
 // isRSA reports whether a key is for RSA: RSA-PSS is for these alone.
@@ -100,99 +98,6 @@ func (f *allowFlag) cms() []cms.Allowance {
 		}
 	}
 	return out
-}
-
-// errNoRoots says that a signer cannot be trusted because nobody is.
-var errNoRoots = errors.New("no certificates to trust were given")
-
-// trustFlags say whose signatures are good, and when.
-type trustFlags struct {
-	roots []string
-	none  bool // --no-trust
-	at    string
-	allow allowFlag
-	certs []string
-}
-
-func (f *trustFlags) register(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringArrayVar(&f.roots, "trust", nil, "certificates in `FILE` to trust, PEM or DER: authorities, or people (repeatable)")
-	flags.BoolVar(&f.none, "no-trust", false, "check signatures alone, whoever made them")
-	flags.StringVar(&f.at, "at", "", "judge certificates as of `TIME`, such as 2026-01-31 or 2026-01-31T12:00:00Z")
-	flags.StringArrayVar(&f.certs, "certificate", nil, "more certificates, of signers and issuers, in `FILE`; they are not trusted (repeatable)")
-	f.allow.register(cmd)
-	markFiles(cmd, "trust", "certificate")
-}
-
-// check finds mistakes that need no file.
-func (f *trustFlags) check() error {
-	if f.none && len(f.roots) > 0 {
-		return usagef("--trust and --no-trust exclude each other")
-	}
-	_, err := f.time()
-	return err
-}
-
-// require is for commands that make no sense without trust.
-func (f *trustFlags) require() error {
-	if !f.none && len(f.roots) == 0 {
-		return &usageError{"who is trusted? Neither --trust nor --no-trust was given", []string{
-			"give the certificates of the authorities that you trust with --trust FILE",
-			"--no-trust checks the signature alone, whoever made it",
-		}}
-	}
-	return f.check()
-}
-
-// time returns when certificates are judged, zero for now.
-func (f *trustFlags) time() (time.Time, error) {
-	if f.at == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, f.at); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, &usageError{"--at: not a time: " + quote(f.at), []string{"times look like 2026-01-31 or 2026-01-31T12:00:00Z"}}
-}
-
-// trust returns who is trusted. Without roots that is nobody.
-func (a *app) trust(f *trustFlags) (cms.Trust, error) {
-	if f.none {
-		return cms.InsecureTrustAnySigner, nil
-	}
-	if len(f.roots) == 0 {
-		return cms.TrustFunc(func(*cms.TrustRequest) error { return errNoRoots }), nil
-	}
-	roots, err := a.readCerts(f.roots)
-	if err != nil {
-		return nil, err
-	}
-	pool := pki.NewRoots(roots)
-	return cms.TrustFunc(func(req *cms.TrustRequest) error {
-		opts := req.ChainOptions()
-		opts.AllowExpired = f.allow.expired()
-		_, chainErr := pool.Verify(req.Certificate, opts)
-		return chainErr
-	}), nil
-}
-
-// verifyOptions returns all that package cms has to know.
-func (a *app) verifyOptions(f *trustFlags) (*cms.VerifyOptions, error) {
-	trust, err := a.trust(f)
-	if err != nil {
-		return nil, err
-	}
-	at, err := f.time()
-	if err != nil {
-		return nil, err
-	}
-	certs, err := a.readCerts(f.certs)
-	if err != nil {
-		return nil, err
-	}
-	return &cms.VerifyOptions{Trust: trust, Time: at, Allow: f.allow.cms(), Certificates: certs}, nil
 }
 
 // outputFlag is -o.

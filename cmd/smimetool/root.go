@@ -15,13 +15,18 @@ A command reads the file that it is given, or the standard input, and writes to
 the file after -o, or to the standard output. A run that fails leaves no output
 file behind and no existing file changed.
 
+Identities and certificates are files, or in your store, which smimetool id and
+smimetool cert keep: sign --as ADDRESS, encrypt --to ADDRESS, and open without
+flags use it.
+
 Passphrases come from the file after --passphrase-file, from the environment
-variable SMIMETOOL_PASSPHRASE, or from a question on the terminal.
+variable SMIMETOOL_PASSPHRASE, or from a question on the terminal; that of the
+store from --store-passphrase-file or SMIMETOOL_STORE_PASSPHRASE.
 
 Exit codes: 0 done; 1 input or output failed; 2 wrong usage; 3 malformed or
 unsupported input; 4 signature invalid; 5 signature valid, but the signer is not
-trusted; 6 no key for this message; 7 decryption failed; 8 not signed, where a
-signature was asked for.
+trusted; 6 no key for this message, or no certificate for a recipient; 7
+decryption failed; 8 not signed, where a signature was asked for.
 `
 
 func newRoot(a *app) *cobra.Command {
@@ -37,14 +42,19 @@ func newRoot(a *app) *cobra.Command {
 		},
 	}
 	root.SuggestionsMinimumDistance = 2
-	root.AddGroup(&cobra.Group{ID: "mail", Title: "Mail:"}, &cobra.Group{ID: "files", Title: "Files:"})
+	root.AddGroup(&cobra.Group{ID: "mail", Title: "Mail:"}, &cobra.Group{ID: "people", Title: "Identities and certificates:"},
+		&cobra.Group{ID: "files", Title: "Files:"})
 	for _, c := range []*cobra.Command{
 		newSign(a), newEncrypt(a), newDecrypt(a), newVerify(a), newOpen(a), newCompress(a), newDecompress(a),
 	} {
 		c.GroupID = "mail"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newShow(a), newCMS(a), newCA(a)} {
+	for _, c := range []*cobra.Command{newID(a), newCert(a), newCA(a)} {
+		c.GroupID = "people"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{newShow(a), newCMS(a)} {
 		c.GroupID = "files"
 		root.AddCommand(c)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,7 +30,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(scripts) < 17 {
+	if len(scripts) < 25 {
 		t.Fatalf("there are %d scripts", len(scripts))
 	}
 	testscript.Run(t, testscript.Params{
@@ -135,8 +136,24 @@ func setup(env *testscript.Env) error {
 		}
 	}
 	env.Setenv("TMPDIR", filepath.Join(env.WorkDir, ".tmp"))
+	env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, ".data"))
+	env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
+	free, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	env.Setenv("FREE_ADDRESS", free)
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // by default every run under the race detector sleeps for a second
 	return nil
+}
+
+// freeAddress returns an address on loopback at which nobody listens.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // cmdExits runs a command and checks its exit code: exits CODE COMMAND ARG...

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -17,6 +19,7 @@ var errNoTerminal = errors.New("there is no terminal to ask on")
 type secret struct {
 	a    *app
 	file string // --passphrase-file
+	env  string // the environment variable; "" for none
 
 	given  []byte // from the file or the environment
 	loaded bool
@@ -61,8 +64,8 @@ func (s *secret) load() error {
 		return nil
 	}
 	if s.file == "" {
-		if env, ok := os.LookupEnv("SMIMETOOL_PASSPHRASE"); ok {
-			s.given = []byte(env)
+		if text, ok := os.LookupEnv(s.env); ok && s.env != "" {
+			s.given = []byte(text)
 		}
 		s.loaded = true
 		return nil
@@ -104,4 +107,25 @@ func (a *app) prompt(question string) ([]byte, error) {
 		return nil, errNoTerminal
 	}
 	return answer, err
+}
+
+// confirm asks a person whether to go on. Where there is nobody to ask that is
+// a usageError.
+func (a *app) confirm(question string) error {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return &usageError{printable(question), []string{"there is no terminal to ask on; --yes does it without asking"}}
+	}
+	defer func() { _ = tty.Close() }()
+	if _, err = io.WriteString(tty, printable(question)+" [y/N] "); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(io.LimitReader(tty, 100)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+		return usagef("nothing was changed")
+	}
+	return nil
 }

@@ -16,6 +16,9 @@ change what they carry.
 
 The header of the message stays as it is. Its body, with all Content-* fields,
 becomes the signed part.
+
+--as signs with your identity in the store (smimetool id); --identity with one in
+a file.
 `
 
 type sign struct {
@@ -26,9 +29,9 @@ type sign struct {
 
 func newSign(a *app) *cobra.Command {
 	f := &sign{}
-	cmd := a.newCommand("sign --identity FILE [--key FILE] [--opaque] [-o OUT] [IN.eml]", "Sign a message", signLong, 1,
+	cmd := a.newCommand("sign --as ADDRESS | --identity FILE [--key FILE] [--opaque] [-o OUT] [IN.eml]", "Sign a message", signLong, 1,
 		func(args []string) error { return a.sign(f, args) })
-	f.signers.register(cmd, "identity", "certificate and private key in `FILE` to sign with, PEM or PKCS#12 (repeatable)")
+	f.signers.register(a, cmd, "identity", "certificate and private key in `FILE` to sign with, PEM or PKCS#12 (repeatable)")
 	cmd.Flags().BoolVar(&f.opaque, "opaque", false, "make an application/pkcs7-mime in place of a multipart/signed")
 	outputFlag(cmd, &f.output, "the message")
 	passphraseFlag(a, cmd)

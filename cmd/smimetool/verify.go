@@ -13,7 +13,7 @@ import (
 const verifyLong = `
 Checks the signatures of a message, which have to be its outermost layer, and
 tells about each signer. All of them have to be good, and the sender has to be
-the signer.
+the signer. Without --trust those are trusted whom you trust in the store.
 
 With -o what was signed is written, octet by octet as it was signed, once the
 signatures have been found good.
@@ -29,9 +29,9 @@ type verify struct {
 
 func newVerify(a *app) *cobra.Command {
 	f := &verify{}
-	cmd := a.newCommand("verify --trust ROOTS [--at TIME] [-o CONTENT] [IN.eml]", "Check the signatures of a message", verifyLong, 1,
+	cmd := a.newCommand("verify [--trust ROOTS] [--at TIME] [-o CONTENT] [IN.eml]", "Check the signatures of a message", verifyLong, 1,
 		func(args []string) error { return a.verify(f, args) })
-	f.trust.register(cmd)
+	f.trust.register(a, cmd)
 	verdictFlags(cmd, &f.json, &f.showAnyway)
 	cmd.Flags().BoolVar(&f.noSender, "no-sender-check", false, "do not compare the sender with the signer")
 	outputFlag(cmd, &f.output, "what was signed")
@@ -39,7 +39,7 @@ func newVerify(a *app) *cobra.Command {
 }
 
 func (a *app) verify(f *verify, args []string) error {
-	if err := errors.Join(f.trust.require(), checkJSON(f.json, f.output)); err != nil {
+	if err := errors.Join(a.requireTrust(&f.trust), checkJSON(f.json, f.output)); err != nil {
 		return err
 	}
 	opts, err := a.readOptions(&f.trust, nil)
@@ -55,6 +55,7 @@ func (a *app) verify(f *verify, args []string) error {
 	if found := outermost(r.message); r.message != nil && (found == nil || !found.Signature()) {
 		r.verdict = inFile(r.name, &notSignedError{nameLayer(found)})
 	}
+	a.harvest(&f.trust, r, opts.Trust)
 	to := destination{path: f.output, quiet: true, anyway: f.showAnyway}
 	if r.verdict == nil || to.anyway && releasable(r) {
 		if err = a.releaseContent(to, r.message); err != nil {

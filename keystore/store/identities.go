@@ -46,15 +46,9 @@ func (s *Store) AddIdentity(ctx context.Context, id keystore.Identity, addresses
 	case !belongs(id.Key, id.Certificate):
 		return Fingerprint{}, s.fail(op, keystore.ErrNoMatch)
 	}
-	if len(addresses) == 0 {
-		addresses = id.Certificate.Emails
-	}
-	normal := make([]string, len(addresses))
-	for i, a := range addresses {
-		var err error
-		if normal[i], err = keystore.NormalizeAddress(a); err != nil {
-			return Fingerprint{}, s.fail(op, err)
-		}
+	normal, err := identityAddresses(id.Certificate, addresses)
+	if err != nil {
+		return Fingerprint{}, s.fail(op, err)
 	}
 	plain, err := x509.MarshalPKCS8PrivateKey(id.Key)
 	if err != nil {
@@ -234,13 +228,15 @@ func (s *Store) openKey(key, public, sealed []byte, cert *pki.Certificate) (cryp
 }
 
 // SigningIdentity returns the identity with which to sign in the name of an
-// address: of those that are valid now and for signing mail, the newest. When
-// there is none the error is a [*NoIdentityError] with the reasons.
+// address: of those that are valid now and for signing mail the newest, but one
+// that another has issued before one that is signed by itself. When there is
+// none the error is a [*NoIdentityError] with the reasons.
 func (s *Store) SigningIdentity(ctx context.Context, address string) (keystore.Identity, error) {
 	ids, err := s.Identities(ctx, address)
 	if err != nil {
 		return keystore.Identity{}, err
 	}
+	slices.SortStableFunc(ids, func(a, b Identity) int { return selfIssued(a) - selfIssued(b) })
 	none := &NoIdentityError{Address: address}
 	for _, id := range ids {
 		// That the identity is for the address is the user's word.
@@ -254,6 +250,15 @@ func (s *Store) SigningIdentity(ctx context.Context, address string) (keystore.I
 		}
 	}
 	return keystore.Identity{}, none
+}
+
+// selfIssued is 1 for a certificate that only its holder vouches for, and 0 for
+// others.
+func selfIssued(id Identity) int {
+	if pki.NamesEqual(id.Certificate.RawIssuer, id.Certificate.RawSubject) {
+		return 1
+	}
+	return 0
 }
 
 // RemoveIdentity removes an identity, and its private key when no other
@@ -276,4 +281,49 @@ func (s *Store) RemoveIdentity(ctx context.Context, id Fingerprint) error {
 		return dropCertificate(ctx, tx, id[:])
 	})
 	return s.fail("removing an identity from", err)
+}
+
+// RenewIdentity stores another certificate for a private key that is in the
+// store: the one that an authority issued, say, in place of one that was signed
+// with the key itself, which stays. It needs no passphrase. The error wraps
+// ErrNotFound when no identity has the key.
+func (s *Store) RenewIdentity(ctx context.Context, c *pki.Certificate, chain []*pki.Certificate, addresses ...string) (Fingerprint, error) {
+	const op = "adding an identity to"
+	if c == nil {
+		return Fingerprint{}, s.fail(op, keystore.ErrNoCertificate)
+	}
+	normal, err := identityAddresses(c, addresses)
+	if err != nil {
+		return Fingerprint{}, s.fail(op, err)
+	}
+	public := sha256.Sum256(c.RawSPKI)
+	var print Fingerprint
+	err = s.write(ctx, func(tx *sql.Tx) error {
+		var sealed []byte
+		txErr := tx.QueryRowContext(ctx, "SELECT sealed FROM keys WHERE public = ?", public[:]).Scan(&sealed)
+		if errors.Is(txErr, sql.ErrNoRows) {
+			return ErrNotFound
+		}
+		if txErr == nil {
+			print, txErr = s.putIdentity(ctx, tx, keystore.Identity{Certificate: c, Chain: chain}, normal, public[:], sealed)
+		}
+		return txErr
+	})
+	return print, s.fail(op, err)
+}
+
+// identityAddresses returns the addresses of an identity: those that are given,
+// or else those in its certificate.
+func identityAddresses(c *pki.Certificate, given []string) ([]string, error) {
+	if len(given) == 0 {
+		given = c.Emails
+	}
+	normal := make([]string, len(given))
+	for i, a := range given {
+		var err error
+		if normal[i], err = keystore.NormalizeAddress(a); err != nil {
+			return nil, err
+		}
+	}
+	return normal, nil
 }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"net/mail"
+
+	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/store"
+	"github.com/postseal/postseal/smime"
+)
+
+// harvest remembers the certificates of a message that is good by what the
+// store says. The message is as good without that.
+func (a *app) harvest(f *trustFlags, r *reading, trust cms.Trust) {
+	if f.none || len(f.roots) > 0 || f.at != "" || a.home.store == nil || r.verdict != nil || r.message == nil || !r.message.Trusted {
+		return
+	}
+	address := soleSender(r.message)
+	for _, l := range r.message.Layers {
+		for _, result := range l.Signers {
+			if address == "" || l.Err != nil || !result.Trusted || !result.Certificate.HasEmail(address) {
+				continue
+			}
+			changes, err := store.Harvest(a.context(), a.home.store, &store.Signed{
+				Address: address, Result: result, Certificates: l.Certificates, Trust: trust,
+			})
+			if err != nil {
+				a.warn("the certificates of this message were not remembered: %s", printable(err.Error()))
+			}
+			for _, c := range changes {
+				a.say(a.paint(a.stderr, yellow, "note:") + " " + printable(c.String()))
+			}
+		}
+	}
+}
+
+// soleSender returns the address in a message's From field, or "" when there is
+// not exactly one.
+func soleSender(m *smime.Message) string {
+	h := m.OuterHeader()
+	fields := h.Values("From")
+	if len(fields) != 1 {
+		return ""
+	}
+	list, err := mail.ParseAddressList(fields[0])
+	if err != nil || len(list) != 1 {
+		return ""
+	}
+	address, err := keystore.NormalizeAddress(list[0].Address)
+	if err != nil {
+		return ""
+	}
+	return address
+}
