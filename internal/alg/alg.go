@@ -36,10 +36,11 @@ var ErrParameters = errors.New("malformed algorithm parameters")
 
 // names gives algorithms that the table cannot run a name for messages.
 var names = map[oid.OID]string{
-	oid.MD2: "MD2", oid.Ed448: "Ed448", oid.X448: "X448", oid.DH: "Diffie-Hellman", oid.ESDH: "ephemeral-static Diffie-Hellman",
+	oid.MD2: "MD2", oid.X448: "X448", oid.DH: "Diffie-Hellman", oid.ESDH: "ephemeral-static Diffie-Hellman",
 	oid.AES128CCM: "AES-128-CCM", oid.AES192CCM: "AES-192-CCM", oid.AES256CCM: "AES-256-CCM",
-	oid.SHAKE128: "SHAKE128", oid.SHAKE256: "SHAKE256", oid.RC2Wrap: "RC2 key wrap", oid.TDESWrap: "3DES key wrap",
-	oid.RSA: "RSA", oid.RSAES: "RSA-OAEP", oid.RSAPSS: "RSA-PSS", oid.EC: "EC", oid.DSA: "DSA", oid.X25519: "X25519", oid.Ed25519: "Ed25519",
+	oid.RC2Wrap: "RC2 key wrap", oid.TDESWrap: "3DES key wrap",
+	oid.RSA: "RSA", oid.RSAES: "RSA-OAEP", oid.RSAPSS: "RSA-PSS", oid.EC: "EC", oid.DSA: "DSA", oid.X25519: "X25519",
+	oid.KEMRSA: "RSA-KEM", oid.HKDFSHA256: "HKDF with sha256", oid.HKDFSHA384: "HKDF with sha384", oid.HKDFSHA512: "HKDF with sha512",
 	oid.PWRIKEK: "PWRI-KEK", oid.ZLIB: "zlib", oid.ORIKEM: "KEM",
 	oid.AES128Wrap: "AES-128 key wrap", oid.AES192Wrap: "AES-192 key wrap", oid.AES256Wrap: "AES-256 key wrap",
 	oid.Data: "data", oid.SignedData: "signed-data", oid.EnvelopedData: "enveloped-data", oid.DigestedData: "digested-data",
@@ -69,6 +70,9 @@ func Name(o oid.OID) string {
 		return s.name
 	}
 	if k, ok := agreements[o]; ok {
+		return k.Name
+	}
+	if k, ok := KEMByOID(o); ok {
 		return k.Name
 	}
 	if n, ok := names[o]; ok {

@@ -202,8 +202,11 @@ func TestMalformedParameters(t *testing.T) {
 // TestTable checks the table against itself.
 func TestTable(t *testing.T) {
 	for _, d := range digests {
-		if !d.Hash.Available() {
+		if d.New().Size() != d.Size() {
 			t.Errorf("%s is not linked in", d.Name)
+		}
+		if d.OID == oid.SHAKE256Len {
+			continue // a second identifier of a hash
 		}
 		for _, spelling := range []string{d.Name, d.Micalg} {
 			if got, ok := DigestByName(spelling); !ok || got != d {

@@ -133,6 +133,51 @@ func (a Agreement) KEK(secret []byte, wrap der.Algorithm, ukm []byte, size int) 
 	return keywrap.X963(a.Hash.New, secret, info, size), nil
 }
 
+// kemKDFs are the key derivations of key encapsulation (RFC 9629, RFC 8619).
+var kemKDFs = map[oid.OID]crypto.Hash{
+	oid.HKDFSHA256: crypto.SHA256, oid.HKDFSHA384: crypto.SHA384, oid.HKDFSHA512: crypto.SHA512,
+}
+
+// KEMKDF returns the identifier of HKDF with a hash.
+func KEMKDF(hash crypto.Hash) (oid.OID, bool) {
+	for o, h := range kemKDFs {
+		if h == hash {
+			return o, true
+		}
+	}
+	return "", false
+}
+
+// KEMKEK derives the key-encryption key of size octets from the shared secret
+// of a key encapsulation. wrap is the key wrap algorithm exactly as it stands in
+// the message. A kdf that is not HKDF without parameters is ErrUnknown.
+//
+// RFC 9629, Section 5: no salt; the info is
+//
+//	CMSORIforKEMOtherInfo ::= SEQUENCE {
+//	  wrap KeyEncryptionAlgorithmIdentifier,
+//	  kekLength INTEGER (1..65535),
+//	  ukm [0] EXPLICIT UserKeyingMaterial OPTIONAL }
+func KEMKEK(kdf der.Algorithm, secret []byte, wrap der.Algorithm, ukm []byte, size int) ([]byte, error) {
+	hashID, ok := kemKDFs[kdf.OID]
+	if !ok || len(kdf.Parameters) > 0 { // RFC 8619, Section 2: parameters absent
+		return nil, ErrUnknown
+	}
+	info, err := der.Marshal(func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			der.AddAlgorithm(b, wrap)
+			b.AddASN1Int64(int64(size))
+			if ukm != nil {
+				b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1OctetString(ukm) })
+			}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return hkdf.Key(func() hash.Hash { return hashID.New() }, secret, nil, string(info), size)
+}
+
 // WrapKeySize returns the size in octets of the key that a key wrap algorithm
 // takes.
 func WrapKeySize(wrap oid.OID) (int, bool) {

@@ -65,7 +65,7 @@ func readHashes(seq *cryptobyte.String) (hash, mgf Digest, err error) {
 		if !der.ReadAlgorithm(&field, &a) || !field.Empty() {
 			return hash, mgf, ErrParameters
 		}
-		if hash, ok = DigestByOID(a.OID); !ok {
+		if hash, ok = DigestByOID(a.OID); !ok || !hash.Standard() {
 			return hash, mgf, ErrUnknown
 		}
 	}
@@ -85,7 +85,7 @@ func readHashes(seq *cryptobyte.String) (hash, mgf Digest, err error) {
 	if !der.ReadAlgorithm(&params, &a) || !params.Empty() {
 		return hash, mgf, ErrParameters
 	}
-	if mgf, ok = DigestByOID(a.OID); !ok {
+	if mgf, ok = DigestByOID(a.OID); !ok || !mgf.Standard() {
 		return hash, mgf, ErrUnknown
 	}
 	return hash, mgf, nil

@@ -3,8 +3,6 @@ package alg
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
@@ -12,6 +10,8 @@ import (
 
 	//lint:ignore SA1019 DSA signatures are read from old mail, never made
 	"crypto/dsa"
+
+	"github.com/cloudflare/circl/sign/ed448"
 
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
@@ -25,8 +25,10 @@ const (
 	PKCS1v15 Scheme = iota + 1
 	PSS
 	ECDSA
-	EdDSA
+	EdDSA // Ed25519 and Ed448
 	DSA
+	LatticeDSA // ML-DSA
+	HashDSA    // SLH-DSA
 )
 
 type signatureID struct {
@@ -35,7 +37,7 @@ type signatureID struct {
 	hash   crypto.Hash // 0: that of digestAlgorithm
 }
 
-var signatureIDs = map[oid.OID]signatureID{
+var signatureIDs = addPure(map[oid.OID]signatureID{
 	oid.RSA:             {"RSA", PKCS1v15, 0},
 	oid.MD5WithRSA:      {"RSA with md5", PKCS1v15, crypto.MD5},
 	oid.SHA1WithRSA:     {"RSA with sha1", PKCS1v15, crypto.SHA1},
@@ -60,20 +62,39 @@ var signatureIDs = map[oid.OID]signatureID{
 	oid.ECDSASHA3384:    {"ECDSA with sha3-384", ECDSA, crypto.SHA3_384},
 	oid.ECDSASHA3512:    {"ECDSA with sha3-512", ECDSA, crypto.SHA3_512},
 	oid.Ed25519:         {"Ed25519", EdDSA, 0},
+	oid.Ed448:           {"Ed448", EdDSA, 0},
 	oid.DSA:             {"DSA", DSA, 0},
 	oid.DSAWithSHA1:     {"DSA with sha1", DSA, crypto.SHA1},
 	oid.DSAWithSHA224:   {"DSA with sha224", DSA, crypto.SHA224},
 	oid.DSAWithSHA256:   {"DSA with sha256", DSA, crypto.SHA256},
 	oid.DSAWithSHA384:   {"DSA with sha384", DSA, crypto.SHA384},
 	oid.DSAWithSHA512:   {"DSA with sha512", DSA, crypto.SHA512},
+})
+
+// addPure adds the parameter sets of ML-DSA and SLH-DSA.
+func addPure(ids map[oid.OID]signatureID) map[oid.OID]signatureID {
+	for _, m := range mldsas {
+		ids[m.OID] = signatureID{m.Name, LatticeDSA, 0}
+	}
+	for _, s := range slhdsas {
+		ids[s.OID] = signatureID{s.Name, HashDSA, 0}
+	}
+	return ids
 }
 
 // A Signature is a signature algorithm with all its parameters.
 type Signature struct {
 	Name   string
 	Scheme Scheme
-	Digest Digest // of what is signed; for EdDSA that of the content
+	Digest Digest // of what is signed; that of the content when Whole is true
 	PSS    PSSParams
+	id     oid.OID
+}
+
+// Whole reports whether the message itself is signed and not its digest, as
+// with EdDSA, ML-DSA and SLH-DSA.
+func (s Signature) Whole() bool {
+	return s.Scheme == EdDSA || s.Scheme == LatticeDSA || s.Scheme == HashDSA
 }
 
 // ParseSignature reads a signatureAlgorithm field. digest is the SignerInfo's
@@ -83,7 +104,15 @@ func ParseSignature(a der.Algorithm, digest Digest) (Signature, error) {
 	if !ok {
 		return Signature{}, fmt.Errorf("signature %s: %w", Name(a.OID), ErrUnknown)
 	}
-	s := Signature{Name: id.name, Scheme: id.scheme, Digest: digest}
+	s := Signature{Name: id.name, Scheme: id.scheme, Digest: digest, id: a.OID}
+	if s.Whole() {
+		// RFC 8419, Section 2.3; RFC 9881, Section 2; RFC 9909, Section 3: the
+		// parameters MUST be absent. QUIRK: NULL is found with Ed25519.
+		if len(a.Parameters) > 0 && (s.Scheme != EdDSA || !a.NoParameters()) {
+			return s, ErrParameters
+		}
+		return s, nil
+	}
 	if id.scheme == PSS {
 		p, err := ParsePSS(a.Parameters)
 		if err != nil {
@@ -93,6 +122,9 @@ func ParseSignature(a der.Algorithm, digest Digest) (Signature, error) {
 	}
 	if id.hash != 0 {
 		s.Digest, _ = DigestByHash(id.hash)
+	}
+	if s.Digest.Hash != 0 && !s.Digest.Standard() {
+		return s, fmt.Errorf("signature %s with %s: %w", id.name, s.Digest.Name, ErrUnknown)
 	}
 	return s, nil
 }
@@ -126,7 +158,7 @@ var (
 )
 
 // Verify checks a signature over a message, given by its digest under s.Digest
-// and, for EdDSA, whole. It returns ErrSignature, ErrKeyType, or an error that
+// or, when s.Whole, as it is. It returns ErrSignature, ErrKeyType, or an error that
 // wraps ErrUnknown for a curve or key size that is not supported.
 func (s Signature) Verify(pub crypto.PublicKey, message, digest, signature []byte) error {
 	ok := false
@@ -145,18 +177,16 @@ func (s Signature) Verify(pub crypto.PublicKey, message, digest, signature []byt
 			return ErrKeyType
 		}
 		ok = ecdsa.VerifyASN1(k, digest, signature)
-	case ed25519.PublicKey:
-		if s.Scheme != EdDSA {
-			return ErrKeyType
-		}
-		ok = len(k) == ed25519.PublicKeySize && ed25519.Verify(k, message, signature)
 	case *dsa.PublicKey:
 		if s.Scheme != DSA {
 			return ErrKeyType
 		}
 		ok = verifyDSA(k, digest, signature)
 	default:
-		return ErrKeyType
+		if o, known := pureID(pub); !known || o != s.id {
+			return ErrKeyType
+		}
+		ok = verifyPure(pub, message, signature)
 	}
 	if !ok {
 		return ErrSignature
@@ -187,30 +217,9 @@ func verifyV15(pub *rsa.PublicKey, hash crypto.Hash, digest, signature []byte) b
 // the given digest or, when hash is 0, one of the key's strength. pss asks for
 // RSA-PSS; saltLength is then in octets, -1 for the digest's size.
 func SignatureFor(pub crypto.PublicKey, hash crypto.Hash, pss bool, saltLength int) (Signature, error) {
-	def := crypto.SHA256
-	s := Signature{}
-	switch k := pub.(type) {
-	case *rsa.PublicKey:
-		s.Scheme, s.Name = PKCS1v15, "RSA"
-		if pss {
-			s.Scheme, s.Name = PSS, "RSA-PSS"
-		}
-	case *ecdsa.PublicKey:
-		s.Scheme, s.Name = ECDSA, "ECDSA"
-		switch k.Curve {
-		case elliptic.P384():
-			def = crypto.SHA384
-		case elliptic.P521():
-			def = crypto.SHA512
-		}
-	case ed25519.PublicKey:
-		// RFC 8419, Section 3: SHA-512 with Ed25519.
-		s.Scheme, s.Name, def = EdDSA, "Ed25519", crypto.SHA512
-		if hash != 0 && hash != crypto.SHA512 {
-			return s, fmt.Errorf("Ed25519 signs with sha512 only (RFC 8419): %w", ErrUnknown)
-		}
-	default:
-		return s, fmt.Errorf("a key of type %T cannot sign: %w", pub, ErrUnknown)
+	s, def, err := schemeFor(pub, pss)
+	if err != nil {
+		return s, err
 	}
 	if pss && s.Scheme != PSS {
 		return s, fmt.Errorf("RSA-PSS with a key of type %T: %w", pub, ErrKeyType)
@@ -219,8 +228,11 @@ func SignatureFor(pub crypto.PublicKey, hash crypto.Hash, pss bool, saltLength i
 		hash = def
 	}
 	var ok bool
-	if s.Digest, ok = DigestByHash(hash); !ok || s.Digest.Weak != "" {
+	if s.Digest, ok = DigestByHash(hash); !ok || s.Digest.Weak != "" || !s.Whole() && !s.Digest.Standard() {
 		return s, fmt.Errorf("no signature is made with %v: %w", hash, ErrUnknown)
+	}
+	if err = s.fitsDigest(pub); err != nil {
+		return s, err
 	}
 	if s.Scheme == PSS {
 		s.PSS = PSSParams{Digest: s.Digest, MGF: s.Digest, Salt: saltLength}
@@ -228,16 +240,51 @@ func SignatureFor(pub crypto.PublicKey, hash crypto.Hash, pss bool, saltLength i
 			s.PSS.Salt = hash.Size()
 		}
 	}
-	_, err := s.Algorithm()
+	_, err = s.Algorithm()
 	return s, err
+}
+
+// schemeFor returns how a key signs, and with what digest by default.
+func schemeFor(pub crypto.PublicKey, pss bool) (Signature, crypto.Hash, error) {
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		if pss {
+			return Signature{Scheme: PSS, Name: "RSA-PSS"}, crypto.SHA256, nil
+		}
+		return Signature{Scheme: PKCS1v15, Name: "RSA"}, crypto.SHA256, nil
+	case *ecdsa.PublicKey:
+		s, def := Signature{Scheme: ECDSA, Name: "ECDSA"}, crypto.SHA256
+		switch bits := k.Params().BitSize; {
+		case bits > 384:
+			def = crypto.SHA512
+		case bits > 256:
+			def = crypto.SHA384
+		}
+		return s, def, nil
+	}
+	o, ok := pureID(pub)
+	if !ok {
+		return Signature{}, 0, fmt.Errorf("a key of type %T cannot sign: %w", pub, ErrUnknown)
+	}
+	s := Signature{Scheme: signatureIDs[o].scheme, Name: signatureIDs[o].name, id: o}
+	// RFC 8419, Section 3: SHA-512 with Ed25519. RFC 9882, Section 3.3: SHA-512
+	// is what all implementations of ML-DSA know.
+	def := crypto.SHA512
+	if o == oid.Ed448 {
+		def = SHAKE256
+	}
+	if p, isHash := SLHDSAByOID(o); isHash {
+		def = p.Hash
+	}
+	return s, def, nil
 }
 
 // Algorithm returns the signatureAlgorithm field as it is written.
 func (s Signature) Algorithm() (der.Algorithm, error) {
-	switch s.Scheme {
-	case EdDSA:
-		return der.Algorithm{OID: oid.Ed25519}, nil
-	case PSS:
+	if s.Whole() {
+		return der.Algorithm{OID: s.id}, nil
+	}
+	if s.Scheme == PSS {
 		return s.PSS.algorithm()
 	}
 	for o, id := range signatureIDs {
@@ -254,10 +301,12 @@ func (s Signature) Algorithm() (der.Algorithm, error) {
 
 // Sign signs a message, given as for Verify.
 func (s Signature) Sign(key crypto.Signer, message, digest []byte) ([]byte, error) {
-	switch s.Scheme {
-	case EdDSA:
+	switch {
+	case s.Scheme == EdDSA && s.id == oid.Ed448:
+		return key.Sign(rand.Reader, message, ed448.SignerOptions{Scheme: ed448.ED448})
+	case s.Whole():
 		return key.Sign(rand.Reader, message, crypto.Hash(0))
-	case PSS:
+	case s.Scheme == PSS:
 		return key.Sign(rand.Reader, digest, &rsa.PSSOptions{SaltLength: s.PSS.Salt, Hash: s.Digest.Hash})
 	}
 	return key.Sign(rand.Reader, digest, s.Digest.Hash)
@@ -266,11 +315,8 @@ func (s Signature) Sign(key crypto.Signer, message, digest []byte) ([]byte, erro
 // FixedSize returns the size of every signature by this key in octets, or 0
 // when it varies, as that of ECDSA does.
 func (s Signature) FixedSize(pub crypto.PublicKey) int {
-	switch k := pub.(type) {
-	case *rsa.PublicKey:
+	if k, ok := pub.(*rsa.PublicKey); ok {
 		return k.Size()
-	case ed25519.PublicKey:
-		return ed25519.SignatureSize
 	}
-	return 0
+	return pureSize(pub)
 }

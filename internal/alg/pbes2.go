@@ -1,0 +1,66 @@
+package alg
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/postseal/postseal/internal/der"
+	"github.com/postseal/postseal/internal/oid"
+)
+
+// The cost and sizes of what is encrypted with a passphrase; sizes are in
+// octets.
+const (
+	PBKDF2Iterations = 600_000
+	pbes2Salt        = 16
+	pbes2Key         = 32
+)
+
+// EncryptPBES2 encrypts with a passphrase, by PBES2 with PBKDF2, HMAC-SHA-256
+// and AES-256-CBC (RFC 8018, Section 6.2).
+func EncryptPBES2(plain, passphrase []byte) (der.Algorithm, []byte, error) {
+	salt, iv := make([]byte, pbes2Salt), make([]byte, aes.BlockSize)
+	_, _ = rand.Read(salt) // never returns an error
+	_, _ = rand.Read(iv)
+	secret, err := pbkdf2.Key(sha256.New, string(passphrase), salt, PBKDF2Iterations, pbes2Key)
+	if err != nil {
+		return der.Algorithm{}, nil, err
+	}
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		return der.Algorithm{}, nil, err
+	}
+	out := append(make([]byte, 0, len(plain)+aes.BlockSize), plain...)
+	pad := aes.BlockSize - len(out)%aes.BlockSize
+	for range pad {
+		out = append(out, byte(pad))
+	}
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(out, out)
+	params, err := der.Marshal(func(b *cryptobyte.Builder) { addPBES2(b, salt, iv) })
+	return der.Algorithm{OID: oid.PBES2, Parameters: params}, out, err
+}
+
+// addPBES2 appends PBES2-params (RFC 8018, Appendices A.2 and A.4).
+func addPBES2(b *cryptobyte.Builder, salt, iv []byte) {
+	sequence := func(b *cryptobyte.Builder, f func(b *cryptobyte.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
+	sequence(b, func(b *cryptobyte.Builder) {
+		sequence(b, func(b *cryptobyte.Builder) {
+			der.AddOID(b, oid.PBKDF2)
+			sequence(b, func(b *cryptobyte.Builder) {
+				b.AddASN1OctetString(salt)
+				b.AddASN1Int64(PBKDF2Iterations)
+				der.AddAlgorithm(b, der.WithNull(oid.HMACSHA256))
+			})
+		})
+		sequence(b, func(b *cryptobyte.Builder) {
+			der.AddOID(b, oid.AES256CBC)
+			b.AddASN1OctetString(iv)
+		})
+	})
+}
