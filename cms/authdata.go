@@ -117,7 +117,7 @@ func (a *authData) readDigestAlgorithm() error {
 	if !der.ReadAlgorithmTagged(&s, &id, der.Context(1, true)) {
 		return &SyntaxError{Offset: a.r.r.Offset(), Field: field}
 	}
-	d, ok := alg.DigestByOID(id.OID)
+	d, ok := alg.DigestByAlgorithm(id)
 	if !ok {
 		return &UnsupportedError{What: "digest", OID: id.OID}
 	}

@@ -50,7 +50,7 @@ func (r *Reader) VerifyDigest(detached io.Reader, allow []Allowance) (*DigestedR
 	if err != nil {
 		return nil, err
 	}
-	digest, ok := alg.DigestByOID(a.OID)
+	digest, ok := alg.DigestByAlgorithm(a)
 	if !ok {
 		return nil, &UnsupportedError{What: "digest", OID: a.OID}
 	}

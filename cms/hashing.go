@@ -17,8 +17,8 @@ type ContentHash struct {
 	size   int64
 }
 
-// headSize is how much content is kept beside its hashes: EdDSA without signed
-// attributes signs the content itself.
+// headSize is how much content is kept beside its hashes: EdDSA, ML-DSA and
+// SLH-DSA without signed attributes sign the content itself.
 const headSize = 64 << 10
 
 // NewContentHash returns a ContentHash with the given hashes, of those that
@@ -26,8 +26,8 @@ const headSize = 64 << 10
 func NewContentHash(hashes ...crypto.Hash) *ContentHash {
 	c := &ContentHash{hashes: make(map[crypto.Hash]hash.Hash)}
 	for _, h := range hashes {
-		if _, ok := alg.DigestByHash(h); ok && c.hashes[h] == nil {
-			c.hashes[h] = h.New()
+		if d, ok := alg.DigestByHash(h); ok && c.hashes[h] == nil {
+			c.hashes[h] = d.New()
 		}
 	}
 	return c
@@ -54,19 +54,21 @@ func (c *ContentHash) sum(h crypto.Hash) ([]byte, bool) {
 	if state, ok := c.hashes[h]; ok {
 		return state.Sum(nil), true
 	}
-	if content, ok := c.whole(); ok && h != 0 {
-		state := h.New()
-		state.Write(content)
-		return state.Sum(nil), true
+	content, ok := c.whole()
+	d, known := alg.DigestByHash(h)
+	if !ok || !known {
+		return nil, false
 	}
-	return nil, false
+	state := d.New()
+	state.Write(content)
+	return state.Sum(nil), true
 }
 
 // missing returns the names of the digests that infos need and c lacks.
 func (c *ContentHash) missing(infos []*signerInfo) []string {
 	var out []string
 	for _, si := range infos {
-		d, ok := alg.DigestByOID(si.digest.OID)
+		d, ok := alg.DigestByAlgorithm(si.digest)
 		if !ok {
 			continue
 		}

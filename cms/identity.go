@@ -2,8 +2,6 @@ package cms
 
 import (
 	"crypto"
-	"crypto/ecdh"
-	"crypto/ecdsa"
 	"crypto/x509"
 
 	"github.com/postseal/postseal/pki"
@@ -16,7 +14,9 @@ type CertificateIdentity struct {
 	Certificate *pki.Certificate
 
 	// Key is a crypto.Decrypter for RSA; an *ecdsa.PrivateKey, *ecdh.PrivateKey
-	// or other ecdh.KeyExchanger for EC and X25519.
+	// or other ecdh.KeyExchanger for EC and X25519; a crypto.Decapsulator, such
+	// as *mlkem.DecapsulationKey768, for ML-KEM; or what package keystore reads
+	// of X448 and of EC on curves that crypto/ecdh does not have.
 	Key crypto.PrivateKey
 }
 
@@ -53,18 +53,19 @@ func (c *CertificateIdentity) Unwrap(infos []RecipientInfo, cekLen int) ([]byte,
 				}
 				return info.open(key, k.EncryptedKey)
 			}
+		case *KEMRecipientInfo:
+			if !info.ID.Matches(c.Certificate) {
+				continue
+			}
+			key, err := info.decapsulator(c.Key)
+			if err == ErrNoMatch {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			return info.open(key)
 		}
-	}
-	return nil, ErrNoMatch
-}
-
-// exchanger returns the Diffie-Hellman side of a private key.
-func exchanger(key crypto.PrivateKey) (ecdh.KeyExchanger, error) {
-	switch k := key.(type) {
-	case *ecdsa.PrivateKey:
-		return k.ECDH()
-	case ecdh.KeyExchanger:
-		return k, nil
 	}
 	return nil, ErrNoMatch
 }

@@ -2,10 +2,6 @@ package cms
 
 import (
 	"crypto"
-	"crypto/ecdh"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -117,7 +113,11 @@ func (k *KeyAgreeRecipientInfo) readOriginator(s cryptobyte.String) bool {
 
 // agree makes a KeyAgreeRecipientInfo with an ephemeral key.
 func (c *CertificateRecipient) agree(id CertificateID, pub crypto.PublicKey, cek []byte) (RecipientInfo, error) {
-	peer, scheme, err := c.scheme(pub)
+	e, ok := ephemeralTo(pub)
+	if !ok {
+		return nil, &UnsupportedError{What: "encryption to a public key", OID: c.Certificate.KeyAlgorithm.OID}
+	}
+	scheme, err := c.scheme(e)
 	if err != nil {
 		return nil, err
 	}
@@ -127,27 +127,18 @@ func (c *CertificateRecipient) agree(id CertificateID, pub crypto.PublicKey, cek
 		wrapOID = oid.AES256Wrap
 	}
 	wrap := AlgorithmIdentifier{OID: wrapOID} // RFC 3565, Section 2.3.2: parameters absent
-	k := &KeyAgreeRecipientInfo{UKM: c.UKM, OriginatorAlgorithm: AlgorithmIdentifier{OID: oid.EC}}
-	if peer.Curve() == ecdh.X25519() {
-		k.OriginatorAlgorithm.OID = oid.X25519
-	}
+	k := &KeyAgreeRecipientInfo{UKM: c.UKM, OriginatorAlgorithm: AlgorithmIdentifier{OID: e.algorithm}}
 	params, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddAlgorithm(b, wrap) })
 	if err != nil {
 		return nil, err
 	}
-	k.Algorithm = AlgorithmIdentifier{OID: scheme, Parameters: params}
-	ephemeral, err := peer.Curve().GenerateKey(rand.Reader)
-	if err != nil {
+	k.Algorithm = AlgorithmIdentifier{OID: scheme.OID, Parameters: params}
+	var secret []byte
+	if k.OriginatorKey, secret, err = e.agree(); err != nil {
 		return nil, err
 	}
-	k.OriginatorKey = ephemeral.PublicKey().Bytes()
-	secret, err := ephemeral.ECDH(peer)
-	if err != nil {
-		return nil, err
-	}
-	agreement, _ := alg.AgreementByOID(scheme)
 	size, _ := alg.WrapKeySize(wrapOID)
-	kek, err := agreement.KEK(secret, wrap, k.UKM, size)
+	kek, err := scheme.KEK(secret, wrap, k.UKM, size)
 	if err != nil {
 		return nil, err
 	}
@@ -159,43 +150,26 @@ func (c *CertificateRecipient) agree(id CertificateID, pub crypto.PublicKey, cek
 	return k, nil
 }
 
-// scheme chooses the key agreement scheme for a public key.
-func (c *CertificateRecipient) scheme(pub crypto.PublicKey) (*ecdh.PublicKey, OID, error) {
-	none := &UnsupportedError{What: "encryption to a public key", OID: c.Certificate.KeyAlgorithm.OID}
+// scheme chooses the key agreement scheme.
+func (c *CertificateRecipient) scheme(e ephemeral) (alg.Agreement, error) {
 	x963 := map[crypto.Hash]OID{crypto.SHA224: oid.ECDHSHA224KDF, crypto.SHA256: oid.ECDHSHA256KDF, crypto.SHA384: oid.ECDHSHA384KDF, crypto.SHA512: oid.ECDHSHA512KDF}
 	hkdf := map[crypto.Hash]OID{crypto.SHA256: oid.DHHKDFSHA256, crypto.SHA384: oid.DHHKDFSHA384, crypto.SHA512: oid.DHHKDFSHA512}
-	schemes, hash := hkdf, crypto.SHA256
-	var peer *ecdh.PublicKey
-	switch k := pub.(type) {
-	case *ecdsa.PublicKey:
-		var err error
-		if peer, err = k.ECDH(); err != nil {
-			return nil, "", none
-		}
-		schemes = x963
-		switch k.Curve {
-		case elliptic.P384():
-			hash = crypto.SHA384
-		case elliptic.P521():
-			hash = crypto.SHA512
-		}
-	case *ecdh.PublicKey:
-		peer = k
-	default:
-		return nil, "", none
+	schemes, hash := x963, e.hash
+	if e.hkdf {
+		schemes = hkdf
 	}
 	if c.KDF != 0 {
 		hash = c.KDF
 	}
-	scheme, ok := schemes[hash]
+	scheme, ok := alg.AgreementByOID(schemes[hash])
 	if !ok {
-		return nil, "", usage("there is no key agreement with %v for this key", hash)
+		return scheme, usage("there is no key agreement with %v for this key", hash)
 	}
-	return peer, scheme, nil
+	return scheme, nil
 }
 
 // open agrees on the secret and unwraps the key.
-func (k *KeyAgreeRecipientInfo) open(key ecdh.KeyExchanger, wrapped []byte) ([]byte, error) {
+func (k *KeyAgreeRecipientInfo) open(agree exchange, wrapped []byte) ([]byte, error) {
 	agreement, ok := alg.AgreementByOID(k.Algorithm.OID)
 	if !ok {
 		return nil, &UnsupportedError{What: "key agreement", OID: k.Algorithm.OID}
@@ -212,11 +186,7 @@ func (k *KeyAgreeRecipientInfo) open(key ecdh.KeyExchanger, wrapped []byte) ([]b
 	if k.OriginatorKey == nil {
 		return nil, &UnsupportedError{What: "key agreement with the sender's certificate"}
 	}
-	peer, err := originatorKey(key.Curve(), k.OriginatorKey)
-	if err != nil {
-		return nil, ErrDecrypt
-	}
-	secret, err := key.ECDH(peer)
+	secret, err := agree(k.OriginatorKey)
 	if err != nil {
 		return nil, ErrDecrypt
 	}
@@ -229,26 +199,4 @@ func (k *KeyAgreeRecipientInfo) open(key ecdh.KeyExchanger, wrapped []byte) ([]b
 		return nil, ErrDecrypt
 	}
 	return cek, nil
-}
-
-// originatorKey reads the sender's public key, on the recipient's curve: the
-// curve that OriginatorPublicKey names, or leaves out (RFC 5753, Section 3.1.1),
-// can be no other.
-func originatorKey(curve ecdh.Curve, point []byte) (*ecdh.PublicKey, error) {
-	if len(point) > 0 && (point[0] == 2 || point[0] == 3) && curve != ecdh.X25519() {
-		c := map[ecdh.Curve]elliptic.Curve{ecdh.P256(): elliptic.P256(), ecdh.P384(): elliptic.P384(), ecdh.P521(): elliptic.P521()}[curve]
-		if c == nil {
-			return nil, ErrDecrypt
-		}
-		x, y := elliptic.UnmarshalCompressed(c, point)
-		if x == nil {
-			return nil, ErrDecrypt
-		}
-		size := (c.Params().BitSize + 7) / 8
-		point = make([]byte, 1+2*size)
-		point[0] = 4
-		x.FillBytes(point[1 : 1+size])
-		y.FillBytes(point[1+size:])
-	}
-	return curve.NewPublicKey(point)
 }

@@ -69,8 +69,8 @@ type OAEPOptions struct {
 }
 
 // A CertificateRecipient is the holder of a certificate: with an RSA key by key
-// transport, with an EC or X25519 key by key agreement. It implements
-// [Recipient].
+// transport, with an EC, X25519 or X448 key by key agreement, with an ML-KEM key
+// by key encapsulation. It implements [Recipient].
 type CertificateRecipient struct {
 	Certificate *pki.Certificate
 
@@ -82,12 +82,13 @@ type CertificateRecipient struct {
 	// peer reads. Certificates whose key is for OAEP alone need it.
 	OAEP *OAEPOptions
 
-	// KDF is the hash of the key derivation for an EC or X25519 key. 0: SHA-256
-	// for P-256 and X25519, SHA-384 for P-384, SHA-512 for P-521 (RFC 5753,
-	// Section 8; RFC 8418).
+	// KDF is the hash of the key derivation for keys that are not RSA keys. 0:
+	// SHA-256 for P-256, X25519 and ML-KEM, SHA-384 for P-384, SHA-512 for P-521
+	// and X448 (RFC 5753, Section 8; RFC 8418, Section 3.1; RFC 9936).
 	KDF crypto.Hash
 
-	// UKM is the user keying material for key agreement; nil for none.
+	// UKM is the user keying material for key agreement and key encapsulation;
+	// nil for none.
 	UKM []byte
 
 	// Allow can let an RSA key pass that is too small (AllowRSA1024).
@@ -125,6 +126,8 @@ func (c *CertificateRecipient) Wrap(cek []byte) ([]RecipientInfo, error) {
 	var info RecipientInfo
 	if key, ok := pub.(*rsa.PublicKey); ok {
 		info, err = c.transport(id, key, cek)
+	} else if kem, key, isKEM := alg.KEMOf(pub); isKEM {
+		info, err = c.encapsulate(id, kem, key, cek)
 	} else {
 		info, err = c.agree(id, pub, cek)
 	}
@@ -157,7 +160,7 @@ func (c *CertificateRecipient) transport(id CertificateID, key *rsa.PublicKey, c
 	var ok, okMGF bool
 	params.Digest, ok = alg.DigestByHash(opts.Hash)
 	params.MGF, okMGF = alg.DigestByHash(opts.MGFHash)
-	if !ok || !okMGF {
+	if !ok || !okMGF || !params.Digest.Standard() || !params.MGF.Standard() {
 		return nil, usage("OAEP with hashes %v and %v", opts.Hash, opts.MGFHash)
 	}
 	params.Label = opts.Label

@@ -9,6 +9,7 @@ import (
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/der"
+	"github.com/postseal/postseal/internal/oid"
 )
 
 // An AlgorithmIdentifier is an algorithm with its parameters (RFC 5280, Section
@@ -17,8 +18,8 @@ type AlgorithmIdentifier = der.Algorithm
 
 // A RecipientInfo is how one recipient, or several, come to the key of a
 // message (RFC 5652, Section 6.2). It is one of [*KeyTransRecipientInfo],
-// [*KeyAgreeRecipientInfo], [*KEKRecipientInfo], [*PasswordRecipientInfo] and
-// [*OtherRecipientInfo].
+// [*KeyAgreeRecipientInfo], [*KEKRecipientInfo], [*PasswordRecipientInfo],
+// [*KEMRecipientInfo] and [*OtherRecipientInfo].
 //
 //	RecipientInfo ::= CHOICE {
 //	  ktri KeyTransRecipientInfo,
@@ -85,6 +86,9 @@ func readOther(s cryptobyte.String) (RecipientInfo, error) {
 	var tag asn1.Tag
 	if !der.ReadOID(&s, &o.Type) || (!s.Empty() && !s.ReadAnyASN1Element(&value, &tag)) || !s.Empty() {
 		return nil, malformed("OtherRecipientInfo")
+	}
+	if o.Type == oid.ORIKEM {
+		return readKEM(value)
 	}
 	o.Value = value
 	return o, nil

@@ -164,7 +164,7 @@ func (r *Reader) readDigestAlgorithms() ([]crypto.Hash, error) {
 		if !der.ReadAlgorithm(&set, &a) {
 			return nil, &SyntaxError{Offset: r.r.Offset(), Field: field}
 		}
-		if d, ok := alg.DigestByOID(a.OID); ok {
+		if d, ok := alg.DigestByAlgorithm(a); ok {
 			out = append(out, d.Hash)
 		}
 	}
@@ -178,7 +178,7 @@ func (r *Reader) readDigestAlgorithms() ([]crypto.Hash, error) {
 func hashesOf(infos []*signerInfo) []crypto.Hash {
 	var out []crypto.Hash
 	for _, si := range infos {
-		if d, ok := alg.DigestByOID(si.digest.OID); ok {
+		if d, ok := alg.DigestByAlgorithm(si.digest); ok {
 			out = append(out, d.Hash)
 		}
 	}

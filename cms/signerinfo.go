@@ -178,14 +178,14 @@ func (si *signerInfo) checkSigningCertificate(cert *pki.Certificate) *VerifyErro
 			continue
 		}
 		value, ok := si.signed.Get(attrType)
-		hash, certHash, okRead := readESSCertID(value, v2)
+		digest, certHash, okRead := readESSCertID(value, v2)
 		if !ok || !okRead {
 			return &VerifyError{Reason: ReasonAttributes, Err: attributeError("the signing certificate attribute is malformed")}
 		}
-		if hash == 0 {
+		if digest.Hash == 0 {
 			return &VerifyError{Reason: ReasonUnsupported, Err: attributeError("the signing certificate attribute has an unknown hash")}
 		}
-		h := hash.New()
+		h := digest.New()
 		h.Write(cert.Raw)
 		if !bytes.Equal(h.Sum(nil), certHash) {
 			return &VerifyError{Reason: ReasonAttributes, Err: attributeError("the certificate is not the one that signed")}
@@ -195,26 +195,25 @@ func (si *signerInfo) checkSigningCertificate(cert *pki.Certificate) *VerifyErro
 }
 
 // readESSCertID reads the first ESSCertID or ESSCertIDv2 of a SigningCertificate
-// or SigningCertificateV2. An unknown hash is 0.
-func readESSCertID(value []byte, v2 bool) (hash crypto.Hash, certHash []byte, ok bool) {
+// or SigningCertificateV2. An unknown hash has the number 0.
+func readESSCertID(value []byte, v2 bool) (digest alg.Digest, certHash []byte, ok bool) {
 	s := cryptobyte.String(value)
 	var attr, certs, id cryptobyte.String
 	if !s.ReadASN1(&attr, asn1.SEQUENCE) || !attr.ReadASN1(&certs, asn1.SEQUENCE) || !certs.ReadASN1(&id, asn1.SEQUENCE) {
-		return 0, nil, false
+		return digest, nil, false
 	}
-	hash = crypto.SHA1
+	digest, _ = alg.DigestByHash(crypto.SHA1)
 	if v2 {
-		hash = crypto.SHA256
+		digest, _ = alg.DigestByHash(crypto.SHA256)
 		if id.PeekASN1Tag(asn1.SEQUENCE) {
 			var a AlgorithmIdentifier
 			if !der.ReadAlgorithm(&id, &a) {
-				return 0, nil, false
+				return digest, nil, false
 			}
-			d, _ := alg.DigestByOID(a.OID)
-			hash = d.Hash
+			digest, _ = alg.DigestByAlgorithm(a)
 		}
 	}
-	return hash, certHash, der.ReadOctets(&id, &certHash, -1)
+	return digest, certHash, der.ReadOctets(&id, &certHash, -1)
 }
 
 // newSigningCertificate returns the signing certificate v2 attribute (RFC 5035,

@@ -53,7 +53,7 @@ func newSigning(signers []Signer, opts *SignOptions) (*signing, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p.NoAttributes && (s.contentType != TypeData || p.sig.Scheme == alg.EdDSA) {
+		if p.NoAttributes && (s.contentType != TypeData || p.sig.Whole()) {
 			return nil, usage("signed attributes cannot be left out here")
 		}
 		s.signers = append(s.signers, p)
@@ -178,7 +178,7 @@ func (s *signing) suffixSize() (int64, error) {
 		if size == 0 || len(p.countersigns) > 0 {
 			return ber.Indefinite, nil
 		}
-		si, err := p.unsigned(s.contentType, make([]byte, p.sig.Digest.Hash.Size()), at)
+		si, err := p.unsigned(s.contentType, make([]byte, p.sig.Digest.Size()), at)
 		if err != nil {
 			return 0, err
 		}

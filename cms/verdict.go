@@ -112,11 +112,15 @@ func (s *SignedReader) check(si *signerInfo, result *SignerResult, contentType O
 	unsupported := func(what string, o OID) error {
 		return &VerifyError{Reason: ReasonUnsupported, Err: &UnsupportedError{What: what, OID: o}}
 	}
-	digest, ok := alg.DigestByOID(si.digest.OID)
-	if !ok {
+	digest, ok := alg.DigestByAlgorithm(si.digest)
+	sig, err := alg.ParseSignature(si.signatureAlg, digest)
+	if bare := !si.hasSigned && sig.Whole(); bare {
+		// RFC 9882, Section 3.3; RFC 9814, Section 4: nothing is hashed, and the
+		// field has no meaning.
+		sig.Digest, digest = alg.Digest{}, alg.Digest{}
+	} else if !ok {
 		return unsupported("digest", si.digest.OID)
 	}
-	sig, err := alg.ParseSignature(si.signatureAlg, digest)
 	if errors.Is(err, alg.ErrUnknown) {
 		return unsupported("signature", si.signatureAlg.OID)
 	}
@@ -125,7 +129,7 @@ func (s *SignedReader) check(si *signerInfo, result *SignerResult, contentType O
 		return &VerifyError{Reason: ReasonSignature, Err: err}
 	}
 	contentDigest, ok := content.sum(digest.Hash)
-	if !ok {
+	if !ok && digest.Hash != 0 {
 		return unsupported("digest that the message did not announce:", si.digest.OID)
 	}
 	if result.Certificate == nil {
@@ -204,13 +208,13 @@ func checkBare(contentType OID, content *ContentHash) *VerifyError {
 // attributes it is over their DER as a SET OF; else over the content.
 func (si *signerInfo) matches(sig alg.Signature, key crypto.PublicKey, contentDigest []byte, content *ContentHash) error {
 	if !si.hasSigned {
-		if sig.Digest.Hash != 0 && sig.Scheme != alg.EdDSA {
+		if sig.Digest.Hash != 0 && !sig.Whole() {
 			if other, ok := content.sum(sig.Digest.Hash); ok {
 				contentDigest = other
 			}
 		}
 		whole, ok := content.whole()
-		if sig.Scheme == alg.EdDSA && !ok {
+		if sig.Whole() && !ok {
 			return alg.ErrUnknown
 		}
 		return sig.Verify(key, whole, contentDigest, si.signature)
