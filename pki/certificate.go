@@ -4,16 +4,13 @@ import (
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
 	"slices"
 	"strings"
 	"time"
 
-	//lint:ignore SA1019 certificates with DSA keys have to be read (RFC 4134)
-	"crypto/dsa"
-
+	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
 )
@@ -41,11 +38,21 @@ type Certificate struct {
 	// KeyAlgorithm is the algorithm of the subject's public key.
 	KeyAlgorithm der.Algorithm
 
-	// PublicKey is an *rsa.PublicKey (under the identifiers rsaEncryption,
-	// id-RSASSA-PSS and id-RSAES-OAEP), *ecdsa.PublicKey (P-224 to P-521),
-	// ed25519.PublicKey, *ecdh.PublicKey (X25519) or *dsa.PublicKey. A DSA key
-	// that inherits its parameters has zero Parameters; see [InheritDSA].
-	// PublicKey is nil when KeyErr says why.
+	// PublicKey is nil when KeyErr says why, and else
+	//   - an *rsa.PublicKey, under the identifiers rsaEncryption, id-RSASSA-PSS
+	//     and id-RSAES-OAEP,
+	//   - an *ecdsa.PublicKey on P-224 to P-521, or on one of the brainpool
+	//     curves of 256, 384 and 512 bits, whose curve is not one of
+	//     crypto/elliptic,
+	//   - an ed25519.PublicKey, or an ed448.PublicKey of
+	//     github.com/cloudflare/circl/sign/ed448,
+	//   - an *ecdh.PublicKey for X25519, or for X448 a value with the methods
+	//     Bytes and Equal,
+	//   - an *mldsa.PublicKey of filippo.io/mldsa, or a PublicKey of
+	//     github.com/cloudflare/circl/sign/slhdsa,
+	//   - a crypto.Encapsulator for ML-KEM-512, ML-KEM-768 and ML-KEM-1024,
+	//   - a *dsa.PublicKey; one that inherits its parameters has zero Parameters,
+	//     see [InheritDSA].
 	PublicKey crypto.PublicKey
 
 	// KeyErr is nil, or a [*KeyError] that says why PublicKey is nil.
@@ -122,40 +129,59 @@ func (c *Certificate) CommonName() string { return commonName(c.RawSubject) }
 // RFC 8550, Section 4.4.2: the key usage, when there is one, has
 // digitalSignature or nonRepudiation.
 func (c *Certificate) CanSign() bool {
-	switch c.PublicKey.(type) {
-	case *ecdh.PublicKey:
+	if signs, _ := c.keyUses(); !signs {
 		return false
-	case *rsa.PublicKey:
-		if c.KeyAlgorithm.OID == oid.RSAES {
-			return false
-		}
 	}
 	return !c.HasKeyUsage || c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) != 0
 }
 
-// CanEncrypt reports whether messages may be encrypted to the key: one for
-// RSA, EC or X25519 whose key usage, when there is one, has keyEncipherment or
-// keyAgreement, respectively (RFC 8550, Section 4.4.2; RFC 8410, Section 5).
-// A key that could not be read is judged by its usage alone.
+// CanEncrypt reports whether messages may be encrypted to the key: one of RSA
+// or ML-KEM whose key usage, when there is one, has keyEncipherment, or one of
+// EC, X25519 or X448 with keyAgreement (RFC 8550, Section 4.4.2; RFC 8410,
+// Section 5; RFC 9935, Section 5). A key that could not be read is judged by its
+// usage alone.
 func (c *Certificate) CanEncrypt() bool {
-	need := x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
+	_, need := c.keyUses()
+	return need != 0 && (!c.HasKeyUsage || c.KeyUsage&need != 0)
+}
+
+// canAgree reports whether messages may be encrypted to the key by key
+// agreement.
+func (c *Certificate) canAgree() bool {
+	_, need := c.keyUses()
+	need &= x509.KeyUsageKeyAgreement
+	return need != 0 && (!c.HasKeyUsage || c.KeyUsage&need != 0)
+}
+
+// keyUses tells what keys of this kind can do: make signatures, and be encrypted
+// to where one of the bits of encrypts is set.
+func (c *Certificate) keyUses() (signs bool, encrypts x509.KeyUsage) {
 	switch c.PublicKey.(type) {
-	case *rsa.PublicKey:
-		if c.KeyAlgorithm.OID == oid.RSAPSS { // RFC 4055, Section 1.2: for signatures only
-			return false
+	case nil:
+		return true, x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
+	case *rsa.PublicKey: // RFC 4055, Section 1.2: some are for one use only
+		if c.KeyAlgorithm.OID != oid.RSAPSS {
+			encrypts = x509.KeyUsageKeyEncipherment
 		}
-		need = x509.KeyUsageKeyEncipherment
-	case *ecdsa.PublicKey, *ecdh.PublicKey:
-		need = x509.KeyUsageKeyAgreement
-	case ed25519.PublicKey, *dsa.PublicKey:
-		return false
+		return c.KeyAlgorithm.OID != oid.RSAES, encrypts
+	case *ecdsa.PublicKey:
+		// RFC 5480, Section 2.1: id-ecDH is for key agreement only.
+		return c.KeyAlgorithm.OID != oid.ECDH, x509.KeyUsageKeyAgreement
+	case *ecdh.PublicKey, *alg.X448PublicKey:
+		return false, x509.KeyUsageKeyAgreement
 	}
-	return !c.HasKeyUsage || c.KeyUsage&need != 0
+	if _, _, isKEM := alg.KEMOf(c.PublicKey); isKEM {
+		return false, x509.KeyUsageKeyEncipherment
+	}
+	return true, 0 // Ed25519, Ed448, ML-DSA, SLH-DSA, DSA
 }
 
 // HasEmail reports whether address is one of c.Emails. The local parts are
-// compared exactly, the domains without the case of ASCII letters; A-labels and
-// U-labels are not converted.
+// compared exactly, the domains without case and with U-labels converted to
+// A-labels. Characters that only look alike, or are composed in another way, are
+// different.
+//
+// RFC 9598, Section 5.
 func (c *Certificate) HasEmail(address string) bool {
 	return slices.ContainsFunc(c.Emails, func(e string) bool { return sameAddress(e, address) })
 }
@@ -178,7 +204,7 @@ func sameAddress(a, b string) bool {
 	if i < 0 || j < 0 {
 		return a == b
 	}
-	return a[:i] == b[:j] && lowerASCII(a[i:]) == lowerASCII(b[j:])
+	return a[:i] == b[:j] && asciiDomain(a[i+1:]) == asciiDomain(b[j+1:])
 }
 
 // lowerASCII folds ASCII letters only: Unicode folding would let a Kelvin sign

@@ -4,8 +4,9 @@
 //
 // It implements the certificate format, names and path validation of RFC 5280
 // (with the policies of RFC 9618 and the constraints of trust anchors of RFC
-// 5937), the public keys of RFC 3279, RFC 4055, RFC 5480 and RFC 8410, the S/MIME
-// certificate rules of RFC 8550 and the internationalised addresses of RFC 9598.
+// 5937), the public keys of RFC 3279, RFC 4055, RFC 5480, RFC 5639, RFC 8410, RFC
+// 9881, RFC 9909 and RFC 9935, the S/MIME certificate rules of RFC 8550 and the
+// internationalised addresses of RFC 9598.
 //
 // # Security
 //
@@ -16,6 +17,9 @@
 // The work of [Roots.Verify] is bounded in signatures, paths, names and policies,
 // whatever certificates a stranger sends. Algorithms that are too weak are
 // refused, unless [ChainOptions.Allow] has them.
+//
+// Parameters of an elliptic curve that are written out are accepted only as
+// another way to name a curve that is known: all of them have to be its own.
 //
 // Text from a certificate that is meant for people ([Certificate.Subject],
 // [Certificate.Issuer], [Certificate.CommonName] and the sentences of errors)

@@ -1,26 +1,9 @@
 package pki
 
 import (
-	"crypto"
-	"math/big"
-
 	//lint:ignore SA1019 certificates with DSA keys have to be read (RFC 4134)
 	"crypto/dsa"
-
-	"golang.org/x/crypto/cryptobyte"
-	"golang.org/x/crypto/cryptobyte/asn1"
-
-	"github.com/postseal/postseal/internal/oid"
-
-	_ "crypto/sha1"   // the digests of dsaHashes
-	_ "crypto/sha256" //
-	_ "crypto/sha512" //
 )
-
-var dsaHashes = map[oid.OID]crypto.Hash{
-	oid.DSAWithSHA1: crypto.SHA1, oid.DSAWithSHA224: crypto.SHA224, oid.DSAWithSHA256: crypto.SHA256,
-	oid.DSAWithSHA384: crypto.SHA384, oid.DSAWithSHA512: crypto.SHA512,
-}
 
 // maxChain bounds the length of the chains that this package follows by itself.
 const maxChain = 10
@@ -54,30 +37,13 @@ func inheritDSA(leaf *Certificate, candidates []*Certificate, seen map[*Certific
 			continue
 		}
 		issuerKey := inheritDSA(issuer, candidates, seen)
-		if issuerKey != nil && signedByDSA(leaf, issuerKey) {
+		if issuerKey == nil {
+			continue
+		}
+		// A key of DSA makes no other signatures.
+		if _, err := verifySignature(issuer, issuerKey, leaf.SignatureAlgorithm, leaf.RawTBS, leaf.Signature); err == nil {
 			return &dsa.PublicKey{Parameters: issuerKey.Parameters, Y: key.Y}
 		}
 	}
 	return nil
-}
-
-// signedByDSA reports whether key made the signature of c.
-func signedByDSA(c *Certificate, key *dsa.PublicKey) bool {
-	hash, ok := dsaHashes[c.SignatureAlgorithm.OID]
-	if !ok {
-		return false
-	}
-	// RFC 3279, Section 2.2.2: Dss-Sig-Value ::= SEQUENCE { r INTEGER, s INTEGER }
-	sig := cryptobyte.String(c.Signature)
-	var seq cryptobyte.String
-	r, s := new(big.Int), new(big.Int)
-	if !sig.ReadASN1(&seq, asn1.SEQUENCE) || !seq.ReadASN1Integer(r) || !seq.ReadASN1Integer(s) {
-		return false
-	}
-	h := hash.New()
-	h.Write(c.RawTBS)
-	// FIPS 186-4, Section 4.6: the leftmost bits, as many as q has.
-	digest := h.Sum(nil)
-	digest = digest[:min(len(digest), (key.Q.BitLen()+7)/8)]
-	return dsa.Verify(key, digest, r, s)
 }

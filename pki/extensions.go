@@ -148,7 +148,7 @@ func (c *Certificate) readAltNames(v cryptobyte.String) bool {
 	if !v.ReadASN1(&seq, asn1.SEQUENCE) {
 		return false
 	}
-	understood := false
+	understood, ok := false, true
 	for !seq.Empty() {
 		var content cryptobyte.String
 		var tag asn1.Tag
@@ -157,8 +157,10 @@ func (c *Certificate) readAltNames(v cryptobyte.String) bool {
 		}
 		switch tag {
 		case der.Context(1, false): // rfc822Name
+			// QUIRK: RFC 5280 has US-ASCII here, but addresses in UTF-8 are found.
 			if !utf8.Valid(content) {
-				return false
+				ok = false
+				continue
 			}
 			c.addEmail(string(content))
 			understood = true
@@ -173,7 +175,8 @@ func (c *Certificate) readAltNames(v cryptobyte.String) bool {
 			// RFC 9598, Section 3: SmtpUTF8Mailbox ::= UTF8String
 			var value, text cryptobyte.String
 			if !content.ReadASN1(&value, der.Context(0, true)) || !value.ReadASN1(&text, asn1.UTF8String) || !utf8.Valid(text) {
-				return false
+				ok = false
+				continue
 			}
 			c.addEmail(string(text))
 			understood = true
@@ -182,7 +185,7 @@ func (c *Certificate) readAltNames(v cryptobyte.String) bool {
 		}
 	}
 	c.sanRead = understood
-	return true
+	return ok
 }
 
 // addSubjectEmails adds the addresses in the subject's name.
@@ -207,7 +210,9 @@ func (c *Certificate) addEmail(address string) {
 		c.problem("email address")
 		return
 	}
-	if len(c.Emails) < maxEmails && !c.HasEmail(address) {
+	// The form with A-labels and that with U-labels may both be looked for.
+	double := func(e string) bool { return sameAddress(e, address) && isASCII(e) == isASCII(address) }
+	if len(c.Emails) < maxEmails && !slices.ContainsFunc(c.Emails, double) {
 		c.Emails = append(c.Emails, address)
 	}
 }

@@ -288,7 +288,7 @@ func TestFromX509ByHand(t *testing.T) {
 }
 
 func FuzzParseCertificate(f *testing.F) {
-	for _, v := range []string{"rfc4134/*.cer", "rfc9216/*.crt", "openssl/*.pem"} {
+	for _, v := range []string{"rfc4134/*.cer", "rfc9216/*.crt", "openssl/*.pem", "pqc/bc/ml-kem-*_ee.der", "pqc/*/ta.der"} {
 		for _, c := range readCerts(f, v) {
 			f.Add(c.Raw)
 		}

@@ -1,8 +1,6 @@
 package pki
 
 import (
-	"crypto/ecdh"
-	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 
@@ -302,14 +300,4 @@ func (w *walk) purpose(leaf *node) *fault {
 		return w.fault(leaf, WrongUsage, errors.New("its key may not be used for key agreement"))
 	}
 	return nil
-}
-
-// canAgree reports whether messages may be encrypted to the key by key
-// agreement.
-func (c *Certificate) canAgree() bool {
-	switch c.PublicKey.(type) {
-	case *ecdsa.PublicKey, *ecdh.PublicKey:
-		return c.CanEncrypt()
-	}
-	return c.PublicKey == nil && (!c.HasKeyUsage || c.KeyUsage&x509.KeyUsageKeyAgreement != 0)
 }

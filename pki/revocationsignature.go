@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"crypto"
 	"crypto/x509"
 	"errors"
 	"slices"
@@ -12,11 +11,6 @@ import (
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/der"
 )
-
-// errWeak says that an algorithm is off by default.
-type errWeak string
-
-func (e errWeak) Error() string { return string(e) }
 
 // verify checks a signature by the key of signer over tbs.
 func (s *session) verify(signer *Certificate, a der.Algorithm, tbs, signature []byte) error {
@@ -36,49 +30,28 @@ func (s *session) verify(signer *Certificate, a der.Algorithm, tbs, signature []
 }
 
 func (s *session) verifyNow(signer *Certificate, a der.Algorithm, tbs, signature []byte) error {
-	sig, err := alg.ParseSignature(a, alg.Digest{})
+	key := signer.PublicKey
+	if own, isDSA := key.(*dsa.PublicKey); isDSA && own.P == nil {
+		if inherited := InheritDSA(signer, slices.Concat(s.chain, s.opts.Certificates)); inherited != nil {
+			key = inherited
+		}
+	}
+	needs, err := verifySignature(signer, key, a, tbs, signature)
 	if err != nil {
 		return err
 	}
-	key := signer.PublicKey
-	if inherits, ok := key.(*dsa.PublicKey); ok && inherits.P == nil {
-		key = inheritedKey(signer, slices.Concat(s.chain, s.opts.Certificates))
-	}
-	if key == nil {
-		return errors.Join(alg.ErrKeyType, signer.KeyErr)
-	}
-	for _, weak := range append(sig.Weak(), alg.WeakKey(key)) {
-		if weak != "" && !slices.Contains(s.opts.Allow, weak) {
-			return errWeak(weak)
-		}
-	}
-	var digest []byte
-	switch {
-	case sig.Digest.Hash != 0:
-		digest = sum(sig.Digest, tbs)
-	case sig.Scheme == alg.PKCS1v15 || sig.Scheme == alg.ECDSA || sig.Scheme == alg.DSA || sig.Scheme == alg.PSS:
-		return alg.ErrUnknown // an identifier that names no digest
-	}
-	return sig.Verify(key, tbs, digest, signature)
-}
-
-func inheritedKey(c *Certificate, candidates []*Certificate) crypto.PublicKey {
-	if key := InheritDSA(c, candidates); key != nil {
-		return key
-	}
-	return nil
+	return weak(needs, s.opts.Allow)
 }
 
 // signatureFault sorts an error of verify.
 func signatureFault(err error) SourceFault {
-	var weak errWeak
 	switch {
-	case errors.As(err, &weak), errors.Is(err, alg.ErrUnknown), errors.Is(err, alg.ErrKeyType), errors.Is(err, alg.ErrParameters):
-		return SourceWeak
+	case errors.Is(err, alg.ErrSignature), errors.Is(err, alg.ErrKeyType):
+		return SourceBadSignature
 	case errors.Is(err, errBudget):
 		return SourceUnavailable
 	}
-	return SourceBadSignature
+	return SourceWeak
 }
 
 // issuedBy checks that ca, which has the right name, issued c.
