@@ -56,8 +56,9 @@ func New(c *pki.Certificate, key crypto.PrivateKey) (*Authority, error) {
 	return &Authority{Certificate: c, key: signer}, nil
 }
 
-// A Subject names a CA. Name is needed; Organization may be empty.
-type Subject struct{ Organization, Name string }
+// A Subject names a CA. Name is needed; Organization may be empty, and so may
+// Country, which is a code of two letters (ISO 3166-1).
+type Subject struct{ Country, Organization, Name string }
 
 func (s Subject) encode() ([]byte, error) {
 	for _, text := range []string{s.Organization, s.Name} {
@@ -68,7 +69,14 @@ func (s Subject) encode() ([]byte, error) {
 	if s.Name == "" {
 		return nil, refuse("name", "is missing")
 	}
-	return name(s.Organization, s.Name)
+	if s.Country != "" && !isCountry(s.Country) {
+		return nil, refuse("country", "is not a code of two capital letters")
+	}
+	return name(s.Country, s.Organization, s.Name)
+}
+
+func isCountry(code string) bool {
+	return len(code) == 2 && code[0] >= 'A' && code[0] <= 'Z' && code[1] >= 'A' && code[1] <= 'Z'
 }
 
 // checkName refuses what cannot be part of a name.

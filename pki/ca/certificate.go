@@ -26,6 +26,7 @@ const (
 	ekuClientAuth   oid.OID = "1.3.6.1.5.5.7.3.2"
 	policyAny       oid.OID = "2.5.29.32.0"
 	dnCommonName    oid.OID = "2.5.4.3"
+	dnCountry       oid.OID = "2.5.4.6"
 	dnOrganization  oid.OID = "2.5.4.10"
 )
 
@@ -81,7 +82,7 @@ func (t *template) make(parent *pki.Certificate, signer crypto.Signer) (*pki.Cer
 	if parent != nil {
 		issuer, issuerKeyID = parent.RawSubject, parent.SubjectKeyID
 	}
-	algorithm, _, err := algorithmOf(signer.Public())
+	_, algorithm, err := algorithmOf(signer.Public())
 	if err != nil {
 		return nil, err
 	}
@@ -221,23 +222,25 @@ func addAccess(b *cryptobyte.Builder, method oid.OID, uri string) {
 const maxName = 64
 
 // name returns a Name with the parts that are not empty.
-func name(organization, common string) ([]byte, error) {
+func name(country, organization, common string) ([]byte, error) {
 	return der.Marshal(func(b *cryptobyte.Builder) {
 		sequence(b, func(b *cryptobyte.Builder) {
-			addPart(b, dnOrganization, organization)
-			addPart(b, dnCommonName, common)
+			// RFC 5280, Appendix A.1: X520countryName is a PrintableString.
+			addPart(b, dnCountry, asn1.PrintableString, country)
+			addPart(b, dnOrganization, asn1.UTF8String, organization)
+			addPart(b, dnCommonName, asn1.UTF8String, common)
 		})
 	})
 }
 
-func addPart(b *cryptobyte.Builder, id oid.OID, text string) {
+func addPart(b *cryptobyte.Builder, id oid.OID, kind asn1.Tag, text string) {
 	if text == "" {
 		return
 	}
 	b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) {
 		sequence(b, func(b *cryptobyte.Builder) {
 			der.AddOID(b, id)
-			b.AddASN1(asn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes([]byte(text)) })
+			b.AddASN1(kind, func(b *cryptobyte.Builder) { b.AddBytes([]byte(text)) })
 		})
 	})
 }

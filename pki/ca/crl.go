@@ -34,7 +34,7 @@ func (a *Authority) CRL(list []Revoked, number *big.Int, this, next time.Time) (
 	case !this.Before(next):
 		return nil, refuse("validity", "ends before it begins")
 	}
-	algorithm, _, err := algorithmOf(a.key.Public())
+	_, algorithm, err := algorithmOf(a.key.Public())
 	if err != nil {
 		return nil, err
 	}

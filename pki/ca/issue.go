@@ -2,10 +2,6 @@ package ca
 
 import (
 	"crypto"
-	"crypto/ecdh"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"strconv"
 	"strings"
 	"time"
@@ -63,9 +59,10 @@ type Request struct {
 	Emails []string
 	// Name is that of the person, or empty.
 	Name string
-	// Key is an *rsa.PublicKey of 2,048 bits or more, *ecdsa.PublicKey (P-256,
-	// P-384, P-521), ed25519.PublicKey (to sign only) or *ecdh.PublicKey (X25519,
-	// to encrypt only).
+	// Key is an *rsa.PublicKey of 2,048 bits or more or *ecdsa.PublicKey (P-256,
+	// P-384, P-521); to sign only an ed25519.PublicKey, *mldsa.PublicKey or a key
+	// of Ed448 or SLH-DSA; to encrypt only an *ecdh.PublicKey (X25519), a
+	// crypto.Encapsulator for ML-KEM or a key of X448. [Public] returns it.
 	Key crypto.PublicKey
 	// Usage is what the key is for.
 	Usage Usage
@@ -157,31 +154,21 @@ func (r *Request) subject() ([]byte, error) {
 	if common == "" && utf8.RuneCountInString(r.Emails[0]) <= maxName {
 		common = r.Emails[0]
 	}
-	return name("", common)
+	return name("", "", common)
 }
 
-// usage returns the bits of the keyUsage (RFC 8550, Section 4.4.2; RFC 8410,
-// Section 5).
+// usage returns the bits of the keyUsage (RFC 8550, Section 4.4.2).
 func (r *Request) usage() (byte, error) {
 	if err := checkKey(r.Key); err != nil {
 		return 0, err
 	}
-	var canSign, encrypt byte = usageDigitalSignature, 0
-	switch r.Key.(type) {
-	case *rsa.PublicKey:
-		encrypt = usageKeyEncipherment
-	case *ecdsa.PublicKey:
-		encrypt = usageKeyAgreement
-	case ed25519.PublicKey:
-	case *ecdh.PublicKey:
-		canSign, encrypt = 0, usageKeyAgreement
-	}
+	canSign, encrypt := usages(r.Key)
 	wantSign, wantEncrypt := r.Usage != EncryptOnly, r.Usage != SignOnly
 	switch {
 	case wantSign && canSign == 0:
-		return 0, refuse("key", "of this type cannot sign: X25519 is for encryption")
+		return 0, refuse("key", "of this type cannot sign: X25519, X448 and ML-KEM are for encryption")
 	case wantEncrypt && encrypt == 0:
-		return 0, refuse("key", "of this type cannot be encrypted to: Ed25519 is for signatures")
+		return 0, refuse("key", "of this type cannot be encrypted to: Ed25519, Ed448, ML-DSA and SLH-DSA are for signatures")
 	}
 	var bits byte
 	if wantSign {

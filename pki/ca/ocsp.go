@@ -54,7 +54,7 @@ func (a *Authority) NewResponder(key crypto.PrivateKey, lookup Lookup, validity 
 	if lookup == nil {
 		return nil, refuse("lookup", "is missing")
 	}
-	subject, err := name("", "OCSP responder")
+	subject, err := name("", "", "OCSP responder")
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (r *Responder) isOurs(id *certID) bool {
 		return false
 	}
 	sum := func(data []byte) []byte {
-		h := digest.Hash.New()
+		h := digest.New()
 		h.Write(data)
 		return h.Sum(nil)
 	}

@@ -2,61 +2,41 @@ package ca
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 
 	"golang.org/x/crypto/cryptobyte"
 
+	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/der"
-	"github.com/postseal/postseal/internal/oid"
 )
 
 // algorithmOf returns how a key signs.
-func algorithmOf(key crypto.PublicKey) (der.Algorithm, crypto.Hash, error) {
-	switch k := key.(type) {
-	case *rsa.PublicKey:
-		return der.WithNull(oid.SHA256WithRSA), crypto.SHA256, nil
-	case *ecdsa.PublicKey:
-		switch k.Curve {
-		case elliptic.P256():
-			return der.Algorithm{OID: oid.ECDSAWithSHA256}, crypto.SHA256, nil
-		case elliptic.P384():
-			return der.Algorithm{OID: oid.ECDSAWithSHA384}, crypto.SHA384, nil
-		case elliptic.P521():
-			return der.Algorithm{OID: oid.ECDSAWithSHA512}, crypto.SHA512, nil
+func algorithmOf(key crypto.PublicKey) (alg.Signature, der.Algorithm, error) {
+	if checkKey(key) == nil {
+		s, err := alg.SignatureFor(key, 0, false, 0)
+		if err == nil {
+			var a der.Algorithm
+			if a, err = s.Algorithm(); err == nil {
+				return s, a, nil
+			}
 		}
-	case ed25519.PublicKey:
-		return der.Algorithm{OID: oid.Ed25519}, 0, nil
 	}
-	return der.Algorithm{}, 0, refuse("key", "cannot sign")
-}
-
-// sign signs what a certificate, a CRL or an OCSP response says.
-func sign(key crypto.Signer, tbs []byte) ([]byte, error) {
-	_, hash, err := algorithmOf(key.Public())
-	if err != nil {
-		return nil, err
-	}
-	digest := tbs
-	if hash != 0 {
-		h := hash.New()
-		h.Write(tbs)
-		digest = h.Sum(nil)
-	}
-	return key.Sign(rand.Reader, digest, hash)
+	return alg.Signature{}, der.Algorithm{}, refuse("key", "cannot sign")
 }
 
 // signed returns SEQUENCE { tbs, signatureAlgorithm, signature }, and more after
-// it.
+// it, for what a certificate, a CRL or an OCSP response says.
 func signed(key crypto.Signer, tbs []byte, more func(b *cryptobyte.Builder)) ([]byte, error) {
-	algorithm, _, err := algorithmOf(key.Public())
+	s, algorithm, err := algorithmOf(key.Public())
 	if err != nil {
 		return nil, err
 	}
-	signature, err := sign(key, tbs)
+	var digest []byte
+	if !s.Whole() {
+		h := s.Digest.New()
+		h.Write(tbs)
+		digest = h.Sum(nil)
+	}
+	signature, err := s.Sign(key, tbs, digest)
 	if err != nil {
 		return nil, err
 	}
