@@ -21,8 +21,9 @@ type Identity struct {
 	// shared by the identities of a file.
 	Chain []*pki.Certificate
 	// Key is of a type that [ParsePrivateKey] tells: a crypto.Signer for RSA,
-	// ECDSA and Ed25519, also a crypto.Decrypter for RSA, an *ecdh.PrivateKey
-	// for X25519, or a *dsa.PrivateKey.
+	// ECDSA, Ed25519, Ed448, ML-DSA and SLH-DSA, also a crypto.Decrypter for RSA,
+	// a crypto.Decapsulator for ML-KEM, an *ecdh.PrivateKey for X25519, a key that
+	// package cms agrees with for X448, or a *dsa.PrivateKey.
 	Key crypto.PrivateKey
 }
 
@@ -196,6 +197,9 @@ func belongs(key crypto.PrivateKey, cert *pki.Certificate) bool {
 		}
 		// RFC 3279, Section 2.3.2: a certificate may inherit the parameters.
 		return public.P == nil || k.P.Cmp(public.P) == 0 && k.Q.Cmp(public.Q) == 0 && k.G.Cmp(public.G) == 0
+	}
+	if k, ok := key.(crypto.Decapsulator); ok {
+		return encapsulates(k, cert.PublicKey)
 	}
 	holder, ok := key.(interface{ Public() crypto.PublicKey })
 	if !ok {

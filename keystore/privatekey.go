@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
@@ -25,10 +26,14 @@ import (
 // The passphrase is asked for when the key is encrypted. The name is for errors
 // and questions.
 //
-// The key is an *rsa.PrivateKey, *ecdsa.PrivateKey (P-224 to P-521),
-// ed25519.PrivateKey, *ecdh.PrivateKey (X25519) or *dsa.PrivateKey. RSA keys may
-// be under rsaEncryption, id-RSASSA-PSS and id-RSAES-OAEP. The error is a
-// [*FileError].
+// The key is an *rsa.PrivateKey, *ecdsa.PrivateKey (P-224 to P-521 and the
+// brainpool curves), ed25519.PrivateKey, *ecdh.PrivateKey (X25519) or
+// *dsa.PrivateKey; for Ed448, ML-DSA and SLH-DSA a crypto.Signer that signs whole
+// messages; for ML-KEM a crypto.Decapsulator, such as *mlkem.DecapsulationKey768;
+// for X448 a key that package cms agrees with. RSA keys may be under
+// rsaEncryption, id-RSASSA-PSS and id-RSAES-OAEP; those of ML-DSA and ML-KEM may
+// be a seed, expanded, or both (RFC 9881, Section 6; RFC 9935, Section 6). The
+// error is a [*FileError].
 func ParsePrivateKey(name string, data []byte, pass Passphrase) (crypto.PrivateKey, error) {
 	key, err := parseKeyFile(name, data, pass, newWork())
 	return key, named(name, "private key", err)
@@ -139,16 +144,16 @@ func parseKey(object []byte, a *asker, w *work) (crypto.PrivateKey, error) {
 // parseEncrypted reads an EncryptedPrivateKeyInfo (RFC 5958, Section 3).
 func parseEncrypted(object cryptobyte.String, a *asker, inPKCS12 bool, w *work) (crypto.PrivateKey, error) {
 	var seq cryptobyte.String
-	var alg der.Algorithm
+	var algorithm der.Algorithm
 	var data []byte
-	if !object.ReadASN1(&seq, asn1.SEQUENCE) || !der.ReadAlgorithm(&seq, &alg) || !der.ReadOctets(&seq, &data, -1) {
+	if !object.ReadASN1(&seq, asn1.SEQUENCE) || !der.ReadAlgorithm(&seq, &algorithm) || !der.ReadOctets(&seq, &data, -1) {
 		return nil, malformed("EncryptedPrivateKeyInfo")
 	}
 	passphrase, err := a.passphrase()
 	if err != nil {
 		return nil, err
 	}
-	plain, err := decryptObject(alg, data, passphrase, inPKCS12, w)
+	plain, err := decryptObject(algorithm, data, passphrase, inPKCS12, w)
 	if err != nil {
 		return nil, err
 	}
@@ -158,18 +163,18 @@ func parseEncrypted(object cryptobyte.String, a *asker, inPKCS12 bool, w *work) 
 // parsePKCS8 reads a PrivateKeyInfo or OneAsymmetricKey (RFC 5958, Section 2).
 func parsePKCS8(object cryptobyte.String) (crypto.PrivateKey, error) {
 	var seq, content cryptobyte.String
-	var alg der.Algorithm
-	if !object.ReadASN1(&seq, asn1.SEQUENCE) || !seq.SkipASN1(asn1.INTEGER) || !der.ReadAlgorithm(&seq, &alg) ||
+	var algorithm der.Algorithm
+	if !object.ReadASN1(&seq, asn1.SEQUENCE) || !seq.SkipASN1(asn1.INTEGER) || !der.ReadAlgorithm(&seq, &algorithm) ||
 		!seq.ReadASN1(&content, asn1.OCTET_STRING) {
 		return nil, malformed("PrivateKeyInfo")
 	}
 	// What follows, attributes and the public key, is not needed.
-	switch alg.OID {
+	switch algorithm.OID {
 	case oid.RSA, oid.RSAPSS, oid.RSAES:
 		return parseRSA(content)
 	case oid.EC, oid.ECDH:
 		var curve oid.OID
-		if params := cryptobyte.String(alg.Parameters); !der.ReadOID(&params, &curve) {
+		if params := cryptobyte.String(algorithm.Parameters); !der.ReadOID(&params, &curve) {
 			return nil, &UnsupportedError{What: "a curve without a name"}
 		}
 		return parseSEC1(content, curve)
@@ -186,9 +191,9 @@ func parsePKCS8(object cryptobyte.String) (crypto.PrivateKey, error) {
 		}
 		return ecdh.X25519().NewPrivateKey(secret)
 	case oid.DSA:
-		return parseDSA(alg, content)
+		return parseDSA(algorithm, content)
 	}
-	return nil, &UnsupportedError{"private key", alg.OID}
+	return parseNewer(algorithm.OID, content)
 }
 
 // parseCurveKey reads a CurvePrivateKey (RFC 8410, Section 7).
@@ -234,8 +239,11 @@ func parseSEC1(content cryptobyte.String, curve oid.OID) (crypto.PrivateKey, err
 		return nil, &UnsupportedError{What: "a curve without a name"}
 	}
 	c, ok := curves[curve]
+	isBrainpool := false
 	if !ok {
-		return nil, &UnsupportedError{"curve", curve}
+		if c, isBrainpool = alg.BrainpoolCurve(curve); !isBrainpool {
+			return nil, &UnsupportedError{"curve", curve}
+		}
 	}
 	// QUIRK: the number is found without its leading zeros, and with too many.
 	size := (c.Params().N.BitLen() + 7) / 8
@@ -244,6 +252,13 @@ func parseSEC1(content cryptobyte.String, curve oid.OID) (crypto.PrivateKey, err
 	}
 	if len(secret) > size {
 		return nil, malformed("ECPrivateKey")
+	}
+	if isBrainpool {
+		key, err := alg.NewBrainpoolKey(c, secret)
+		if err != nil {
+			return nil, malformed("ECPrivateKey")
+		}
+		return key, nil
 	}
 	padded := make([]byte, size)
 	copy(padded[size-len(secret):], secret)
@@ -255,8 +270,8 @@ func parseSEC1(content cryptobyte.String, curve oid.OID) (crypto.PrivateKey, err
 }
 
 // parseDSA reads a DSA key of PKCS#8: Dss-Parms (RFC 3279, Section 2.3.2) and x.
-func parseDSA(alg der.Algorithm, content cryptobyte.String) (crypto.PrivateKey, error) {
-	params := cryptobyte.String(alg.Parameters)
+func parseDSA(algorithm der.Algorithm, content cryptobyte.String) (crypto.PrivateKey, error) {
+	params := cryptobyte.String(algorithm.Parameters)
 	var seq cryptobyte.String
 	key := newDSA()
 	if !params.ReadASN1(&seq, asn1.SEQUENCE) || !seq.ReadASN1Integer(key.P) || !seq.ReadASN1Integer(key.Q) ||

@@ -13,12 +13,12 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postseal/postseal/internal/dnstest"
 	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/keystore/smimea"
 	"github.com/postseal/postseal/pki/dane"
 	"github.com/postseal/postseal/pki/dane/dnsclient"
-	"github.com/postseal/postseal/internal/dnstest"
 )
 
 // zoneText publishes the certificate of a person for another address, or one of

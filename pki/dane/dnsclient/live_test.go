@@ -14,9 +14,9 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postseal/postseal/internal/dnstest"
 	"github.com/postseal/postseal/pki/dane"
 	"github.com/postseal/postseal/pki/dane/dnsclient"
-	"github.com/postseal/postseal/internal/dnstest"
 )
 
 // big does not fit into a UDP packet.
