@@ -6,7 +6,10 @@ import (
 )
 
 // A mailbox is a name and an address (RFC 5322, Section 3.4).
-type mailbox struct{ name, address string }
+type mailbox struct {
+	name, address string
+	comments      []string // those beside it; some programs show them as name
+}
 
 // parseMailboxes reads the value of a From field. ok is false when it is no
 // list of mailboxes, a group among them, or not clearly so: nobody is then
@@ -30,12 +33,16 @@ func parseMailboxes(value string) (list []mailbox, ok bool) {
 		if !found || !s.skip() || (s.s != "" && !s.take(',')) {
 			return nil, false
 		}
+		m.comments, s.comments = s.comments, nil
 		list = append(list, m)
 	}
 }
 
 // An addressScanner takes tokens from the start of s.
-type addressScanner struct{ s string }
+type addressScanner struct {
+	s        string
+	comments []string // those that were gone over, without their brackets
+}
 
 func (s *addressScanner) take(c byte) bool {
 	if s.s == "" || s.s[0] != c {
@@ -48,17 +55,25 @@ func (s *addressScanner) take(c byte) bool {
 // skip goes over blanks and comments. It is false for a comment without end.
 func (s *addressScanner) skip() bool {
 	depth := 0
+	var comment strings.Builder
 	for s.s != "" {
 		c := s.s[0]
 		switch {
 		case c == '(':
 			depth++
 		case depth > 0 && c == ')':
-			depth--
+			if depth--; depth == 0 {
+				s.comments = append(s.comments, comment.String()[1:])
+				comment.Reset()
+			}
 		case depth > 0 && c == '\\' && len(s.s) > 1:
 			s.s = s.s[1:]
+			c = s.s[0]
 		case depth == 0 && c != ' ' && c != '\t':
 			return true
+		}
+		if depth > 0 {
+			comment.WriteByte(c)
 		}
 		s.s = s.s[1:]
 	}
@@ -67,7 +82,7 @@ func (s *addressScanner) skip() bool {
 
 // mailbox reads a mailbox: with a name and angle brackets, or an address alone.
 func (s *addressScanner) mailbox() (m mailbox, ok bool) {
-	rest := s.s
+	rest, comments := s.s, len(s.comments)
 	words, ok := s.words(false)
 	if !ok {
 		return m, false
@@ -77,7 +92,7 @@ func (s *addressScanner) mailbox() (m mailbox, ok bool) {
 		m.address, ok = s.address()
 		return m, ok && s.skip() && s.take('>')
 	}
-	s.s = rest
+	s.s, s.comments = rest, s.comments[:comments]
 	m.address, ok = s.address()
 	return m, ok
 }

@@ -195,9 +195,7 @@ func (r *reader) judge() {
 	if m.Encrypted && !m.Layers[opened].Authenticated && !(m.Signed && good) {
 		m.Problems = append(m.Problems, &UnauthenticatedError{Layer: opened})
 	}
-	if err := r.sender.displayName(); err != nil {
-		m.Problems = append(m.Problems, err)
-	}
+	m.Problems = append(m.Problems, r.sender.problems()...)
 }
 
 // status finds the word of RFC 9219, Section 3.

@@ -1,68 +1,120 @@
 package smime
 
 import (
-	"mime"
-	"strings"
+	"errors"
+	"slices"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/mimeraw"
+	"github.com/postseal/postseal/internal/oid"
+	"github.com/postseal/postseal/pki"
 )
 
-// A sender is what the header of a message says of who sent it.
+// A sender is what the header of a message says of who sent it. Resent-From and
+// the like say who passed it on (RFC 5322, Section 3.6.6), and are not looked
+// at.
 type sender struct {
-	fields int       // number of From fields
-	from   []mailbox // of all fields
-	bad    bool      // a field cannot be read, or leaves a doubt
+	author, agent originator // the From and the Sender field
+}
+
+// An originator is what all fields of one name say.
+type originator struct {
+	fields int // how many there are
+	list   []mailbox
+	bad    bool // one cannot be read, or leaves a doubt
 }
 
 func newSender(h *mimeraw.Header) *sender {
-	s := &sender{}
-	for _, value := range h.Values("From") {
-		s.fields++
+	return &sender{author: readOriginator(h, "From"), agent: readOriginator(h, "Sender")}
+}
+
+func readOriginator(h *mimeraw.Header, name string) (o originator) {
+	for _, value := range h.Values(name) {
+		o.fields++
 		list, ok := parseMailboxes(value)
-		s.from = append(s.from, list...)
-		s.bad = s.bad || !ok
+		o.list = append(o.list, list...)
+		o.bad = o.bad || !ok
 	}
-	return s
+	return o
+}
+
+// single returns the one address, if it is certain that there is no other.
+func (o *originator) single() (string, bool) {
+	if o.fields != 1 || o.bad || len(o.list) != 1 {
+		return "", false
+	}
+	return o.list[0].address, true
+}
+
+func (o *originator) isOf(c *pki.Certificate) bool {
+	address, ok := o.single()
+	return ok && c.HasEmail(address)
 }
 
 // trust returns a Trust for one layer that also compares the signer with the
-// sender. RFC 8550, Section 3: the address in the From field MUST be one of the
-// certificate's, if that has any.
+// sender.
+//
+// RFC 8550, Section 3: the address in the From or Sender field MUST be one of
+// the certificate's, if that has any. A Sender beside a From says who posted
+// what someone else wrote: it is From, and in it exactly one address, that has
+// to be the signer's.
 func (s *sender) trust(base cms.Trust, layer *Layer) cms.Trust {
 	return cms.TrustFunc(func(req *cms.TrustRequest) error {
 		if err := base.TrustSigner(req); err != nil {
 			return err
 		}
-		switch {
-		case s.fields == 0:
-			layer.Warnings = append(layer.Warnings, &UncheckedSenderError{What: "the message has no From field"})
-			return nil
-		case len(req.Certificate.Emails) == 0:
-			layer.Warnings = append(layer.Warnings, &UncheckedSenderError{What: "the signer's certificate has no mail address"})
-			return nil
-		case s.fields == 1 && !s.bad && len(s.from) == 1 && req.Certificate.HasEmail(s.from[0].address):
+		unchecked := func(what string) error {
+			layer.Warnings = append(layer.Warnings, &UncheckedSenderError{What: what})
 			return nil
 		}
-		e := &SenderError{Addresses: req.Certificate.Emails}
-		for _, m := range s.from {
+		who, c := &s.author, req.Certificate
+		switch {
+		case s.author.fields == 0 && s.agent.fields == 0:
+			return unchecked("the message has no From field")
+		case len(c.Emails) == 0 && !hidesAddress(c):
+			return unchecked("the signer's certificate has no mail address")
+		case s.author.fields == 0:
+			if who = &s.agent; who.isOf(c) {
+				return unchecked("the message has no From field")
+			}
+		case who.isOf(c):
+			return nil
+		}
+		e := &SenderError{Addresses: c.Emails}
+		for _, m := range who.list {
 			e.From = append(e.From, m.address)
 		}
 		return e
 	})
 }
 
-// displayName returns a *DisplayNameError when a name shows another address
-// than the one that counts.
-func (s *sender) displayName() error {
-	for _, m := range s.from {
-		name := m.name
-		if decoded, err := new(mime.WordDecoder).DecodeHeader(name); err == nil {
-			name = decoded
-		}
-		if strings.ContainsAny(name, "@＠﹫") && !strings.EqualFold(strings.Trim(name, " '\"<>"), m.address) {
-			return &DisplayNameError{Name: name, Address: m.address}
+// hidesAddress reports whether a certificate may have addresses that cannot be
+// read. It is not one without addresses, whose signer may be anyone.
+func hidesAddress(c *pki.Certificate) bool {
+	return slices.ContainsFunc(c.Problems, func(problem error) bool {
+		parse, ok := errors.AsType[*pki.ParseError](problem)
+		return ok && (parse.Field == "email address" || parse.Field == "subject" || parse.Field == "extensions" ||
+			parse.Field == "extension "+string(oid.ExtSubjectAltName))
+	})
+}
+
+// problems returns what there is to say about the names and addresses that are
+// shown to people: a *DisplayNameError for each that is the address of someone
+// else, and *StructureErrors.
+func (s *sender) problems() []error {
+	var out []error
+	for _, o := range []*originator{&s.author, &s.agent} {
+		for i := range o.list {
+			out = append(out, o.list[i].problems()...)
 		}
 	}
-	return nil
+	if s.agent.fields > 1 || s.agent.bad || s.agent.fields == 1 && len(s.agent.list) != 1 {
+		// RFC 5322, Section 3.6.2: one field with one mailbox.
+		out = append(out, &StructureError{What: "the Sender field is not that of one sender"})
+	}
+	author, isAuthor := s.author.single()
+	if agent, ok := s.agent.single(); ok && isAuthor && agent != author {
+		out = append(out, &StructureError{What: "the Sender field has another address than the From field"})
+	}
+	return out
 }
