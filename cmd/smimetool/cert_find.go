@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postseal/postseal/internal/recipients"
 	"github.com/postseal/postseal/keystore/store"
 )
 
@@ -67,12 +68,12 @@ func (a *app) certFind(f *certFind, args []string) error {
 	if ue := new(usageError); errors.As(err, &ue) {
 		return err
 	}
-	best := choose(found)
+	best := recipients.Choose(found)
 	report := &findReport{Address: args[0], Found: []*candidateReport{}, Errors: []string{}}
 	for i := range found {
 		c := &found[i]
 		report.Found = append(report.Found, &candidateReport{Fingerprint: store.FingerprintOf(c.Certificate).String(), Subject: c.Certificate.Subject(),
-			Issuer: c.Certificate.Issuer(), Source: c.Source, Detail: c.Detail, Vouched: c.Vouched, Used: c == best, Error: errorText(c.err)})
+			Issuer: c.Certificate.Issuer(), Source: c.Source, Detail: c.Detail, Vouched: c.Vouched, Used: c == best, Error: errorText(c.Err)})
 		if !f.json {
 			a.tellCandidate(a.stdout, c, c == best)
 		}
@@ -94,7 +95,7 @@ func (a *app) certFind(f *certFind, args []string) error {
 	case err != nil:
 		return err
 	}
-	return noneUsable(args[0], found)
+	return recipients.None(args[0], found)
 }
 
 // split returns the errors that were joined into one.
@@ -109,15 +110,15 @@ func split(err error) []error {
 }
 
 // tellCandidate tells about a certificate in a few lines for people.
-func (a *app) tellCandidate(w io.Writer, c *candidate, best bool) {
+func (a *app) tellCandidate(w io.Writer, c *recipients.Candidate, best bool) {
 	verdict := a.paint(w, green, "can be used")
 	switch {
 	case best:
 		verdict = a.paint(w, green, "is used")
-	case c.untrusted:
-		verdict = a.paint(w, yellow, "is not used") + ": nobody whom you trust says whose it is: " + printable(c.err.Error())
-	case c.err != nil:
-		verdict = a.paint(w, red, "is not used") + ": it " + printable(c.err.Error())
+	case c.Untrusted:
+		verdict = a.paint(w, yellow, "is not used") + ": nobody whom you trust says whose it is: " + printable(c.Err.Error())
+	case c.Err != nil:
+		verdict = a.paint(w, red, "is not used") + ": it " + printable(c.Err.Error())
 	}
 	from := []string{"from " + c.Source}
 	if c.Detail != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/recipients"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
@@ -21,23 +22,27 @@ func explainStore(err error, e *explanation) bool {
 		e.hints = []string{"smimetool id list shows your identities, and smimetool id new " + printable(ne.Address) + " makes one"}
 		return true
 	}
-	if ne, ok := errors.AsType[*noRecipientError](err); ok {
+	if ne, ok := errors.AsType[*recipients.NoneError](err); ok {
 		e.code, e.hints = exitNoKey, []string{
 			"smimetool cert import FILE takes in a certificate that somebody gave you; who signs mail to you gives it, too: open it",
-			"smimetool cert find " + printable(ne.address) + " tells what was found, and --source names more places to look in",
+			"smimetool cert find " + printable(ne.Address) + " tells what was found, and --source names more places to look in",
 		}
 		return true
 	}
-	if ue, ok := errors.AsType[*untrustedRecipientError](err); ok {
-		id := short(store.FingerprintOf(ue.found.Certificate))
+	if ue, ok := errors.AsType[*recipients.UntrustedError](err); ok {
+		id := short(store.FingerprintOf(ue.Found.Certificate))
 		e.code, e.hints = exitUntrusted, []string{
-			"ask its holder for the fingerprint, which smimetool cert find " + printable(ue.address) + " shows; then: smimetool cert trust " + id,
+			"ask its holder for the fingerprint, which smimetool cert find " + printable(ue.Address) + " shows; then: smimetool cert trust " + id,
 			"or trust the authority that issued it: smimetool cert import --trust FILE",
 		}
 		return true
 	}
 	if ue, ok := errors.AsType[*untrustedCertificateError](err); ok && !errors.As(err, new(*store.Error)) {
 		e.code, e.hints = exitUntrusted, trustHints(&cms.VerifyError{Reason: cms.ReasonUntrusted, Err: ue.err})
+		return true
+	}
+	if errors.Is(err, recipients.ErrNoCommonCipher) {
+		e.code, e.hints = exitUsage, []string{"name one with --cipher, or send a message to each of them"}
 		return true
 	}
 	if explainStoreFile(err, e) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/ber"
+	"github.com/postseal/postseal/internal/recipients"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
@@ -80,10 +81,11 @@ var explained = []struct {
 
 	{"no store", &noStoreError{"x"}, exitUsage, "smimetool id new"},
 	{"no identity", &store.NoIdentityError{Address: "a@example.org"}, exitUsage, "smimetool id new a@example.org"},
-	{"no recipient", &noRecipientError{address: "a@example.org"}, exitNoKey, "cert find a@example.org"},
-	{"untrusted recipient", &untrustedRecipientError{"a@example.org", candidate{Found: keystore.Found{Certificate: &pki.Certificate{}},
-		err: &pki.ChainError{Reason: pki.UnknownIssuer}}}, exitUntrusted, "cert trust"},
+	{"no recipient", &recipients.NoneError{Address: "a@example.org"}, exitNoKey, "cert find a@example.org"},
+	{"untrusted recipient", &recipients.UntrustedError{Address: "a@example.org", Found: recipients.Candidate{
+		Found: keystore.Found{Certificate: &pki.Certificate{}}, Err: &pki.ChainError{Reason: pki.UnknownIssuer}}}, exitUntrusted, "cert trust"},
 	{"untrusted certificate", &untrustedCertificateError{&pki.ChainError{Reason: pki.Expired}}, exitUntrusted, "--at"},
+	{"no common cipher", recipients.ErrNoCommonCipher, exitUsage, "--cipher"},
 	{"source", &keystore.SourceError{Source: "x", Err: errors.New("y")}, exitFailure, ""},
 	{"store", &store.Error{Path: "x", Op: "opening", Err: errors.New("y")}, exitFailure, ""},
 	{"store of others", &store.Error{Path: "x", Op: "opening", Err: store.ErrExposed}, exitFailure, "chmod 600 x"},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/alg"
+	"github.com/postseal/postseal/internal/recipients"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/pki"
 )
@@ -100,38 +100,11 @@ func checkStrength(c *pki.Certificate, name string, allow allowFlag) error {
 	return nil
 }
 
-// A noRecipientError says that nothing can be encrypted to an address.
-type noRecipientError struct {
-	address string
-	found   []candidate // that cannot be used, and why
-}
-
-func (e *noRecipientError) Error() string {
-	if len(e.found) == 0 {
-		return "no certificate is known for " + e.address
-	}
-	return fmt.Sprintf("none of the certificates for %s can be used: that of %s, from %s, %v", e.address,
-		person(e.found[0].Certificate), e.found[0].Source, e.found[0].err)
-}
-
-// An untrustedRecipientError says that certificates are there for an address,
-// and that nobody who is trusted says whose they are.
-type untrustedRecipientError struct {
-	address string
-	found   candidate
-}
-
-func (e *untrustedRecipientError) Error() string {
-	return fmt.Sprintf("whether the certificate of %s, from %s, is that of %s is not known: %v", person(e.found.Certificate), e.found.Source, e.address, e.found.err)
-}
-
-func (e *untrustedRecipientError) Unwrap() error { return e.found.err }
-
 // addressRecipient asks the sources for the certificate of an address.
 func (a *app) addressRecipient(f *recipientFlags, address string) ([]recipient, error) {
 	f.trust.allow = f.allow
 	found, err := a.find(&f.sources, &f.trust, address)
-	if best := choose(found); best != nil {
+	if best := recipients.Choose(found); best != nil {
 		if err != nil {
 			a.warn("%s", printable(err.Error())) // a source that was asked in vain
 		}
@@ -141,17 +114,9 @@ func (a *app) addressRecipient(f *recipientFlags, address string) ([]recipient, 
 		return []recipient{{certificate: best.Certificate, ciphers: best.Capabilities}}, nil
 	}
 	if err == nil {
-		err = noneUsable(address, found)
+		err = recipients.None(address, found)
 	}
 	return nil, err
-}
-
-// noneUsable says why none of the certificates that were found is used.
-func noneUsable(address string, found []candidate) error {
-	if i := slices.IndexFunc(found, func(c candidate) bool { return c.untrusted }); i >= 0 {
-		return &untrustedRecipientError{address, found[i]}
-	}
-	return &noRecipientError{address, found}
 }
 
 // cmsRecipients returns what package cms encrypts to.
@@ -167,26 +132,11 @@ func (f *recipientFlags) cmsRecipients(list []recipient) []cms.Recipient {
 	return out
 }
 
-// preferred are the ciphers in the order in which they are used, where not
-// everybody can read the first.
-var preferred = []cms.Cipher{cms.AES256GCM, cms.AES128GCM, cms.ChaCha20Poly1305Encryption, cms.AES256CBC, cms.AES192CBC, cms.AES128CBC}
-
-// commonCipher returns the best cipher that all recipients can read, "" for the
-// default. RFC 8551, Section 2.7.1: what they said themselves counts; those
-// who did not say anything take the default.
+// commonCipher returns the best cipher that all recipients can read.
 func commonCipher(list []recipient) (cms.Cipher, error) {
-	for i, cipher := range preferred {
-		all := true
-		for _, r := range list {
-			all = all && (r.ciphers == nil || slices.Contains(r.ciphers, cipher))
-		}
-		switch {
-		case all && i == 0:
-			return "", nil
-		case all:
-			return cipher, nil
-		}
+	said := make([][]cms.Cipher, len(list))
+	for i, r := range list {
+		said[i] = r.ciphers
 	}
-	return "", &usageError{"the recipients have no cipher in common that they say they can read", []string{
-		"name one with --cipher, or send a message to each of them"}}
+	return recipients.CommonCipher(said)
 }

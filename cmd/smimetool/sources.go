@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/recipients"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/pki"
 )
@@ -63,17 +63,8 @@ func (a *app) finders(f *sourceFlags) (*keystore.Chain, error) {
 	return chain, nil
 }
 
-// A candidate is a certificate that was found, with the verdict on it.
-type candidate struct {
-	keystore.Found
-	err       error // why it is not used; nil for one that can be
-	untrusted bool  // nobody says that it is the one of its holder, and nothing else is wrong
-}
-
-// find asks the sources for an address and judges what they have: a
-// certificate is used when its source vouches for it, or a path leads to an
-// authority that is trusted.
-func (a *app) find(f *sourceFlags, t *trustFlags, address string) ([]candidate, error) {
+// find asks the sources for an address and judges what they have.
+func (a *app) find(f *sourceFlags, t *trustFlags, address string) ([]recipients.Candidate, error) {
 	if _, err := keystore.NormalizeAddress(address); err != nil {
 		return nil, usagef("not a mail address: %s", quote(address))
 	}
@@ -85,27 +76,8 @@ func (a *app) find(f *sourceFlags, t *trustFlags, address string) ([]candidate, 
 	if err != nil {
 		return nil, err
 	}
-	found, err := chain.Find(a.context(), address)
-	out := make([]candidate, len(found))
-	for i, one := range found {
-		out[i] = candidate{Found: one, err: one.Err}
-		if one.Err == nil && !one.Vouched {
-			out[i].err = opts.Trust.TrustSigner(&cms.TrustRequest{Certificate: one.Certificate, Time: opts.Time, Allow: opts.Allow,
-				Intermediates: append(one.Chain[:len(one.Chain):len(one.Chain)], opts.Certificates...)})
-			out[i].untrusted = out[i].err != nil
-		}
-	}
-	return out, err
-}
-
-// choose returns the certificate that is used, or nil.
-func choose(found []candidate) *candidate {
-	for i := range found {
-		if found[i].err == nil {
-			return &found[i]
-		}
-	}
-	return nil
+	judge := &recipients.Judge{Trust: opts.Trust, Time: opts.Time, Allow: opts.Allow, Certificates: opts.Certificates}
+	return judge.Find(a.context(), chain, address)
 }
 
 // issuerOf names the issuer of a certificate for people.
