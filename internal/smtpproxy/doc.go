@@ -1,0 +1,27 @@
+// Package smtpproxy takes mail from a mail client over SMTP, signs and encrypts it
+// by policy, and gives it to a mail server over SMTP, with the client's own
+// credentials.
+//
+// It is a submission server (RFC 6409) towards the client and a client (RFC 5321)
+// towards the server, which is called the upstream here. One connection of a
+// client is one connection to the upstream.
+//
+// # What is promised
+//
+//   - No message is acknowledged before the upstream has taken it for all of its
+//     recipients, or for some of them while the others are reported to the sender
+//     by a delivery status notification (RFC 3464). There is no queue: what is not
+//     acknowledged is with the client.
+//   - Nothing goes out with less protection than the policy asks for. A recipient
+//     who cannot be encrypted to, where that is required, is refused at RCPT.
+//   - Mail that is already protected, and mail that the policy leaves alone, passes
+//     octet for octet.
+//   - Recipients whom the message does not name get their own copy where it is
+//     encrypted, since an encrypted message names all who can read it.
+//   - Messages are held in memory and in unlinked files that are encrypted under a
+//     key of this process alone.
+//
+// Whatever the mechanism, authentication is between client and upstream; the proxy
+// passes it on and keeps nothing of it but the name of the account where it can be
+// seen.
+package smtpproxy

@@ -1,0 +1,390 @@
+package smtpproxy
+
+import (
+	cryptotls "crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/policy"
+	"github.com/postseal/postseal/smime"
+)
+
+const note = "From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nCc: dave@elsewhere.test\r\nSubject: Lunch\r\n\r\nat noon\r\n.dot\r\n..\r\n"
+
+func (w *world) proxy(t testing.TB, r *policy.Rules) *Proxy {
+	return &Proxy{Rules: r, Keys: func(string) Keys { return w }, Tags: policy.Tags{Sign: "[sign]", Encrypt: "[encrypt]", Field: "X-Postseal"}}
+}
+
+// TestUntouched passes octet for octet what the policy leaves alone.
+func TestUntouched(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	up := newMailServer(t, nil)
+	c := dial(t, serve(t, w.proxy(t, rules(t)), up.addr))
+	c.say("EHLO client.test", 250)
+	for _, message := range []string{note, "\r\n", "no header", "A: b\r\n\r\n", strings.Repeat("long line ", 500) + "\r\n", "8-bit: \xff\xfe\r\n\r\n\xe4\r\n"} {
+		if !strings.HasSuffix(message, "\r\n") {
+			message += "\r\n"
+		}
+		c.mail("alice@example.org", message, 250, "bob@example.org", "x@y.test")
+		got := up.got()
+		last := got[len(got)-1]
+		if last.data != message || last.from != "alice@example.org" || !slices.Equal(last.to, []string{"bob@example.org", "x@y.test"}) {
+			t.Errorf("%q went out as %q, from %s to %s", message, last.data, last.from, last.to)
+		}
+	}
+	c.say("QUIT", 221)
+}
+
+// TestForms sends a message to people who get it in different forms.
+func TestForms(t *testing.T) {
+	w := newWorld(t, "alice", "bob", "erin")
+	up := newMailServer(t, nil)
+	c := dial(t, serve(t, w.proxy(t, everything(t)), up.addr))
+	c.say("EHLO client.test", 250)
+	// Erin is a hidden recipient.
+	c.mail("alice@example.org", note, 250, "bob@example.org", "dave@elsewhere.test", "erin@example.org")
+	got := up.got()
+	if len(got) != 3 {
+		t.Fatalf("%d transactions", len(got))
+	}
+	byTo := make(map[string]received)
+	for _, r := range got {
+		byTo[strings.Join(r.to, "+")] = r
+	}
+	for who, status := range map[string]smime.Status{"bob@example.org": smime.StatusEncryptedSignedVerified,
+		"erin@example.org": smime.StatusEncryptedSignedVerified, "dave@elsewhere.test": smime.StatusSignedVerified} {
+		r, ok := byTo[who]
+		if !ok {
+			t.Errorf("%s got nothing", who)
+			continue
+		}
+		m, err := w.open(t, r.data, who)
+		if err != nil || m.Status != status {
+			t.Errorf("%s: %v", who, err)
+			continue
+		}
+		body, err := io.ReadAll(m.Body())
+		if err != nil || !strings.Contains(string(body), "at noon\r\n.dot\r\n..\r\n") {
+			t.Errorf("%s got %q: %v", who, body, err)
+		}
+		if encrypted := strings.Contains(r.data, "at noon"); encrypted == (status == smime.StatusEncryptedSignedVerified) {
+			t.Errorf("%s: what is encrypted is readable", who)
+		}
+	}
+	// Nobody can see from Bob's copy that Erin has one.
+	if _, err := w.open(t, byTo["bob@example.org"].data, "erin@example.org"); !errors.As(err, new(*cms.NoMatchError)) {
+		t.Errorf("Erin opens Bob's copy: %v", err)
+	}
+}
+
+// TestRequired refuses who cannot be encrypted to, at RCPT; the others get it.
+func TestRequired(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	up := newMailServer(t, nil)
+	c := dial(t, serve(t, w.proxy(t, rules(t, policy.Rule{Encrypt: level(policy.EncryptRequire)})), up.addr))
+	c.say("EHLO client.test", 250)
+	c.say("MAIL FROM:<alice@example.org>", 250)
+	if text := c.say("RCPT TO:<dave@elsewhere.test>", 550); !strings.Contains(text, "5.7.5") || !strings.Contains(text, "no certificate is known for dave@elsewhere.test") {
+		t.Error(text)
+	}
+	c.say("RCPT TO:<bob@example.org>", 250)
+	c.say("DATA", 354)
+	c.send(note + ".\r\n")
+	c.expect(250)
+	got := up.got()
+	if len(got) != 1 || !slices.Equal(got[0].to, []string{"bob@example.org"}) || strings.Contains(got[0].data, "noon") {
+		t.Errorf("%v", got)
+	}
+	// A source that is down is not "no certificate".
+	w.down = true
+	c.say("MAIL FROM:<alice@example.org>", 250)
+	c.say("RCPT TO:<bob@example.org>", 451)
+	c.say("RSET", 250)
+}
+
+// TestWishes asks for more than the policy, and takes the tags out.
+func TestWishes(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	up := newMailServer(t, nil)
+	c := dial(t, serve(t, w.proxy(t, rules(t)), up.addr))
+	c.say("EHLO client.test", 250)
+	with := func(subject, more string) string {
+		return strings.Replace(note, "Subject: Lunch\r\n", "Subject: "+subject+"\r\n"+more, 1)
+	}
+	c.mail("alice@example.org", with("[encrypt] Lunch", ""), 250, "bob@example.org")
+	c.mail("alice@example.org", with("Lunch", "X-Postseal: sign\r\n"), 250, "bob@example.org")
+	c.mail("alice@example.org", with("=?utf-8?q?=5Bsign=5D_L=C3=BCnch?=", ""), 250, "bob@example.org")
+	got := up.got()
+	for i, want := range []smime.Status{smime.StatusUnknown, smime.StatusSignedVerified, smime.StatusSignedVerified} {
+		m, err := w.open(t, got[i].data, "bob@example.org")
+		if err != nil || m.Status != want || m.Encrypted != (i == 0) || strings.Contains(got[i].data, "X-Postseal") || strings.Contains(got[i].data, "[encrypt]") {
+			t.Errorf("message %d: %v\n%s", i, err, got[i].data)
+		}
+	}
+	if !strings.Contains(got[2].data, "Subject: =?utf-8?b?TMO8bmNo?=") {
+		t.Errorf("subject:\n%s", got[2].data)
+	}
+	// What cannot be done is refused as a whole, and nothing is sent.
+	if text := c.mail("alice@example.org", with("[encrypt] Lunch", ""), 550, "bob@example.org", "dave@elsewhere.test"); !strings.Contains(text, "dave@elsewhere.test") {
+		t.Error(text)
+	}
+	c.mail("nobody@example.org", strings.Replace(with("[sign] x", ""), "alice@", "nobody@", 1), 550, "bob@example.org")
+	c.mail("alice@example.org", with("x", "X-Postseal: encrpyt\r\n"), 554, "bob@example.org")
+	c.mail("carol@example.org", strings.Replace(note, "alice@", "carol@", 1), 451, "bob@example.org") // her key is locked
+	if n := len(up.got()); n != 3 {
+		t.Errorf("%d messages were sent", n)
+	}
+}
+
+// TestProtectedAlready leaves alone what somebody has protected.
+func TestProtectedAlready(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	up := newMailServer(t, nil)
+	c := dial(t, serve(t, w.proxy(t, everything(t)), up.addr))
+	c.say("EHLO client.test", 250)
+	header := "From: alice@example.org\r\nTo: bob@example.org\r\nMIME-Version: 1.0\r\nContent-Type: "
+	for _, message := range []string{
+		header + "application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\r\n\r\nAAAA\r\n",
+		header + "application/x-pkcs7-mime; smime-type=\"authEnveloped-data\"\r\n\r\nAAAA\r\n",
+		header + "multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=x\r\n\r\n--x--\r\n",
+	} {
+		c.mail("alice@example.org", message, 250, "bob@example.org", "dave@elsewhere.test")
+		if got := up.got(); got[len(got)-1].data != message || len(got[len(got)-1].to) != 2 {
+			t.Errorf("%+v", got[len(got)-1])
+		}
+	}
+	// What is signed is encrypted, and not signed again.
+	before := len(up.got())
+	signed := header + "multipart/signed; boundary=x; protocol=\"application/pkcs7-signature\"\r\n\r\n--x\r\n\r\na\r\n--x\r\n\r\nb\r\n--x--\r\n"
+	c.mail("alice@example.org", signed, 250, "dave@elsewhere.test")
+	c.mail("alice@example.org", signed, 250, "bob@example.org")
+	got := up.got()
+	if got[before].data != signed || strings.Contains(got[before+1].data, "multipart/signed") {
+		t.Errorf("%+v", got[before:])
+	}
+}
+
+// TestPartialFailure has the second of two transactions fail: the sender is told
+// by a notification, and the client that the message is sent.
+func TestPartialFailure(t *testing.T) {
+	for name, fail := range map[string]func(*mailServer){
+		"recipient": func(m *mailServer) {
+			m.refuse = func(n int, to string) error {
+				if n == 3 && to == "dave@elsewhere.test" { // 1 is the one that is given up
+					return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
+				}
+				return nil
+			}
+		},
+		"message": func(m *mailServer) {
+			m.refuseData = func(n int) error {
+				if n == 3 {
+					return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
+				}
+				return nil
+			}
+		},
+	} {
+		w := newWorld(t, "alice", "bob")
+		up := newMailServer(t, nil)
+		fail(up)
+		c := dial(t, serve(t, w.proxy(t, everything(t)), up.addr))
+		c.say("EHLO client.test", 250)
+		c.mail("alice@example.org", note, 250, "bob@example.org", "dave@elsewhere.test")
+		got := up.got()
+		if len(got) != 2 || got[1].from != "" || !slices.Equal(got[1].to, []string{"alice@example.org"}) {
+			t.Fatalf("%s: %v", name, got)
+		}
+		for _, want := range []string{"multipart/report; report-type=delivery-status", "Final-Recipient: rfc822; dave@elsewhere.test", "Status: 5.1.1",
+			"no such user", "Subject: Lunch", "Action: failed"} {
+			if !strings.Contains(got[1].data, want) {
+				t.Errorf("%s: %q is missing in\n%s", name, want, got[1].data)
+			}
+		}
+		if strings.Contains(got[1].data, "at noon") {
+			t.Errorf("%s: the notification has the text, which was to be encrypted", name)
+		}
+	}
+}
+
+// TestFirstFails has the first of two transactions fail: nobody has the message,
+// and the client is told so.
+func TestFirstFails(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	up := newMailServer(t, nil)
+	up.refuseData = func(int) error {
+		return &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "disk full"}
+	}
+	c := dial(t, serve(t, w.proxy(t, everything(t)), up.addr))
+	c.say("EHLO client.test", 250)
+	if text := c.mail("alice@example.org", note, 452, "bob@example.org", "dave@elsewhere.test"); !strings.Contains(text, "4.3.1 disk full") {
+		t.Error(text)
+	}
+	c.mail("alice@example.org", note, 452, "bob@example.org")
+	if n := len(up.got()); n != 0 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// TestAuth passes authentication on, whatever it is.
+func TestAuth(t *testing.T) {
+	w := newWorld(t)
+	up := newMailServer(t, nil)
+	server, config := tlsConfigs(t)
+	p := w.proxy(t, rules(t))
+	p.TLS, p.RequireTLS = server, true
+	var accounts []string
+	p.Keys = func(account string) Keys {
+		accounts = append(accounts, account)
+		return nil
+	}
+	addr := serve(t, p, up.addr)
+	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	for _, tc := range []struct {
+		name  string
+		lines []string // and the replies to them
+		codes []int
+	}{
+		{"PLAIN", []string{"AUTH PLAIN " + b64("\x00alice\x00secret")}, []int{235}},
+		{"PLAIN, later", []string{"AUTH PLAIN", b64("\x00alice\x00secret")}, []int{334, 235}},
+		{"LOGIN", []string{"AUTH LOGIN", b64("alice"), b64("secret")}, []int{334, 334, 235}},
+		{"a wrong password, then the right one", []string{"AUTH PLAIN " + b64("\x00alice\x00wrong"), "AUTH PLAIN " + b64("\x00alice\x00secret")}, []int{535, 235}},
+		{"given up, then done", []string{"AUTH LOGIN", "*", "AUTH LOGIN", b64("alice"), b64("secret")}, []int{334, 501, 334, 334, 235}},
+		{"another mechanism", []string{"AUTH GSSAPI", "AUTH PLAIN " + b64("\x00alice\x00secret")}, []int{504, 235}},
+		{"long", []string{"AUTH PLAIN " + b64("\x00alice\x00"+strings.Repeat("x", 9000)), "AUTH PLAIN " + b64("\x00alice\x00secret")}, []int{535, 235}},
+	} {
+		c := dial(t, addr)
+		if text := c.say("EHLO client.test", 250); strings.Contains(text, "AUTH") || !strings.Contains(text, "STARTTLS") {
+			t.Errorf("in the clear: %s", text)
+		}
+		c.say("MAIL FROM:<alice@example.org>", 530)
+		c.startTLS(config)
+		if text := c.say("EHLO client.test", 250); !strings.Contains(text, "AUTH PLAIN LOGIN\r\n") {
+			t.Errorf("%s", text)
+		}
+		for i, line := range tc.lines {
+			if text := c.say(line, tc.codes[i]); strings.Contains(text, "secret") {
+				t.Errorf("%s: %s", tc.name, text)
+			}
+		}
+		c.mail("alice@example.org", note, 250, "bob@example.org")
+		if accounts[len(accounts)-1] != "alice" || up.logins[len(up.logins)-1] != "alice" {
+			t.Errorf("%s: the account is %q", tc.name, accounts[len(accounts)-1])
+		}
+		c.say("QUIT", 221)
+	}
+}
+
+func (c *client) startTLS(config *cryptotls.Config) {
+	c.t.Helper()
+	c.say("STARTTLS", 220)
+	conn := cryptotls.Client(c.conn, config)
+	if err := conn.Handshake(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.conn = conn
+	c.br.Reset(conn)
+}
+
+// TestStartTLSAttacks has clients that go on in the clear, or send something
+// along with STARTTLS.
+func TestStartTLSAttacks(t *testing.T) {
+	w := newWorld(t)
+	up := newMailServer(t, nil)
+	server, _ := tlsConfigs(t)
+	p := w.proxy(t, rules(t))
+	p.TLS = server
+	addr := serve(t, p, up.addr)
+	for name, lines := range map[string]string{
+		"command":   "STARTTLS\r\nMAIL FROM:<mallory@example.org>\r\n",
+		"lower":     "starttls\nNOOP\r\n",
+		"blanks":    "STARTTLS \r\nNOOP\r\n",
+		"one octet": "STARTTLS\r\nN",
+	} {
+		c := dial(t, addr)
+		c.say("EHLO client.test", 250)
+		c.send(lines)
+		if code, text := c.reply(); code != 0 {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	// A handshake that fails ends the connection.
+	c := dial(t, addr)
+	c.say("EHLO client.test", 250)
+	c.say("STARTTLS", 220)
+	c.send("MAIL FROM:<mallory@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n")
+	rest, err := io.ReadAll(c.br)
+	if strings.Contains(string(rest), "250") || strings.Contains(string(rest), "550") {
+		t.Errorf("after the handshake failed: %q, %v", rest, err)
+	}
+	if up.transactions != 0 {
+		t.Errorf("%d transactions", up.transactions)
+	}
+}
+
+// TestExtensions are those of the upstream, and SIZE leaves room for growth.
+func TestExtensions(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	up := newMailServer(t, func(s *smtp.Server) { s.EnableSMTPUTF8, s.EnableDSN, s.MaxMessageBytes = false, false, 1<<20 })
+	p := w.proxy(t, everything(t))
+	c := dial(t, serve(t, p, up.addr))
+	text := c.say("EHLO client.test", 250)
+	if strings.Contains(text, "SMTPUTF8") || strings.Contains(text, "DSN") || !strings.Contains(text, fmt.Sprintf("SIZE %d\r\n", shrunk(1<<20))) {
+		t.Error(text)
+	}
+	// The largest message that is taken fits when it is protected.
+	body := strings.Repeat("0123456789abcde\r\n", int(shrunk(1<<20)-300)/17)
+	c.mail("alice@example.org", note+body, 250, "bob@example.org")
+	if got := up.got(); len(got) != 1 || len(got[0].data) > 1<<20 {
+		t.Errorf("%d messages", len(got))
+	}
+	c.mail("alice@example.org", note+body+body, 552, "bob@example.org")
+
+	up = newMailServer(t, nil)
+	c = dial(t, serve(t, w.proxy(t, everything(t)), up.addr))
+	c.say("EHLO client.test", 250)
+	c.say("MAIL FROM:<alice@example.org> BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb AUTH=<>", 250)
+	c.say("RCPT TO:<bob@example.org> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;bob@example.org", 250)
+	c.say("DATA", 354)
+	c.send(note + ".\r\n")
+	c.expect(250)
+	if o := up.got()[0].opts; o.Body != smtp.Body8BitMIME || !o.UTF8 || o.Return != smtp.DSNReturnHeaders || o.EnvelopeID != "a+b" || o.Auth == nil || *o.Auth != "" {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestChunks sends a message with BDAT.
+func TestChunks(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	up := newMailServer(t, nil)
+	c := dial(t, serve(t, w.proxy(t, everything(t)), up.addr))
+	c.say("EHLO client.test", 250)
+	c.say("MAIL FROM:<alice@example.org>", 250)
+	c.say("RCPT TO:<bob@example.org>", 250)
+	c.send(fmt.Sprintf("BDAT %d\r\n%s", 20, note[:20]))
+	c.expect(250)
+	c.send(fmt.Sprintf("BDAT %d LAST\r\n%s", len(note)-20, note[20:]))
+	c.expect(250)
+	m, err := w.open(t, up.got()[0].data, "bob@example.org")
+	if err != nil || m.Status != smime.StatusEncryptedSignedVerified {
+		t.Errorf("%v", err)
+	}
+	// A reset in the middle leaves nothing behind.
+	c.say("MAIL FROM:<alice@example.org>", 250)
+	c.say("RCPT TO:<bob@example.org>", 250)
+	c.send("BDAT 4\r\nab\r\n")
+	c.expect(250)
+	c.say("RSET", 250)
+	c.mail("alice@example.org", note, 250, "bob@example.org")
+	if n := len(up.got()); n != 2 {
+		t.Errorf("%d messages", n)
+	}
+}
