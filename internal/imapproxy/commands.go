@@ -1,0 +1,329 @@
+package imapproxy
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/postseal/postseal/internal/saslrelay"
+)
+
+// begin tells the pump of a command.
+func (s *session) begin(c *command) {
+	c.more, c.finished = make(chan struct{}, 1), make(chan string, 1)
+	s.pending.Lock()
+	s.current = c
+	s.pending.Unlock()
+	s.waiting.Store(true)
+	_ = s.hurry(s.upstream) // a reader that is blocked hears of it
+}
+
+// toUpstream writes to the upstream.
+func (s *session) toUpstream(text string) error {
+	if err := s.upstream.SetWriteDeadline(time.Now().Add(upstreamTimeout)); err != nil {
+		return err
+	}
+	_, _ = s.uw.WriteString(text) // uw keeps its error
+	return s.uw.Flush()
+}
+
+// finish waits for the end of a command.
+func (s *session) finish(c *command) (string, error) {
+	select {
+	case text := <-c.finished:
+		return text, nil
+	case <-s.done:
+		return "", s.ended()
+	}
+}
+
+// pass passes a command on, octet for octet, and waits for its end.
+func (s *session) pass(tag, name, line string) error {
+	c := &command{tag: tag}
+	s.begin(c)
+	text, err := s.passLines(c, line)
+	if err == nil && name == "LOGOUT" && strings.HasPrefix(upper(text), "OK") {
+		return errLeft
+	}
+	return err
+}
+
+// passLines passes on the lines and literals of a command.
+func (s *session) passLines(c *command, line string) (string, error) {
+	for {
+		if err := s.toUpstream(line); err != nil {
+			return "", err
+		}
+		l, ok := literalAt([]byte(line))
+		if !ok {
+			return s.finish(c)
+		}
+		if l.waiting {
+			select {
+			case <-c.more:
+			case text := <-c.finished: // it was refused: the literal does not come
+				return text, nil
+			case <-s.done:
+				return "", s.ended()
+			}
+		}
+		if err := s.copyLiteral(l.size); err != nil {
+			return "", err
+		}
+		next, err := readLine(s.cr, maxCommandLine)
+		if err != nil {
+			return "", err
+		}
+		line = strings.Clone(string(next))
+	}
+}
+
+// copyLiteral passes octets of the client on.
+func (s *session) copyLiteral(size int64) error {
+	for size > 0 {
+		n := min(size, 1<<20)
+		for _, err := range []error{s.client.SetReadDeadline(time.Now().Add(s.p.idle())), s.upstream.SetWriteDeadline(time.Now().Add(upstreamTimeout))} {
+			if err != nil {
+				return err
+			}
+		}
+		if _, err := io.CopyN(s.uw, s.cr, n); err != nil {
+			return err
+		}
+		size -= n
+	}
+	return s.uw.Flush()
+}
+
+// run carries out a command of our own. take is given the responses to FETCH.
+func (s *session) run(text string, take func(*response) bool) (string, error) {
+	s.serial++
+	c := &command{tag: fmt.Sprintf("PS%d", s.serial), own: true, take: take}
+	s.begin(c)
+	if err := s.toUpstream(c.tag + " " + text + "\r\n"); err != nil {
+		return "", err
+	}
+	return s.finish(c)
+}
+
+// hold reads the rest of a command into memory, literals as quoted strings. It
+// returns false, and has answered, when it is too long or cannot be held.
+func (s *session) hold(tag, line string) (string, bool, error) {
+	var whole strings.Builder
+	for {
+		l, ok := literalAt([]byte(line))
+		text := strings.TrimRight(line, "\r\n")
+		if !ok {
+			whole.WriteString(text)
+			return whole.String(), true, nil
+		}
+		if int64(whole.Len())+l.size > maxHeld {
+			if !l.waiting {
+				return "", false, ErrTooLong // it is on its way
+			}
+			return "", false, s.say("%s BAD The command is too long", tag)
+		}
+		whole.WriteString(text[:strings.LastIndexByte(text, '{')])
+		if l.waiting {
+			if err := s.say("+ go on"); err != nil {
+				return "", false, err
+			}
+		}
+		data := make([]byte, l.size)
+		if _, err := io.ReadFull(s.cr, data); err != nil {
+			return "", false, err
+		}
+		if bytes.ContainsAny(data, "\r\n\x00") {
+			return "", false, s.say("%s BAD A literal has line ends in it", tag)
+		}
+		whole.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(string(data)) + `"`)
+		next, err := readLine(s.cr, maxCommandLine)
+		if err != nil {
+			return "", false, err
+		}
+		line = strings.Clone(string(next))
+	}
+}
+
+// login passes a LOGIN on and notes who it was.
+func (s *session) login(tag, line string) error {
+	held, ok, err := s.hold(tag, line)
+	if !ok || err != nil {
+		return err
+	}
+	words := &scanner{text: held}
+	words.astring()
+	words.take(' ')
+	words.astring()
+	words.take(' ')
+	name, okName := words.astring()
+	words.take(' ')
+	password, okPassword := words.astring()
+	if !okName || !okPassword || words.at != len(held) {
+		return s.say("%s BAD LOGIN has a name and a password", tag)
+	}
+	c := &command{tag: tag}
+	s.begin(c)
+	text, err := s.sendStrings(c, tag+" LOGIN", name, password)
+	if err == nil && strings.HasPrefix(upper(text), "OK") {
+		err = s.loggedIn(name)
+	}
+	return err
+}
+
+// sendStrings sends a command with strings, as quoted strings where that can be,
+// else as literals.
+func (s *session) sendStrings(c *command, command string, values ...string) (string, error) {
+	line := command
+	for _, v := range values {
+		if !strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) && len(v) < 1000 {
+			line += ` "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v) + `"`
+			continue
+		}
+		c.own = true // the continuation is for us
+		if err := s.toUpstream(fmt.Sprintf("%s {%d}\r\n", line, len(v))); err != nil {
+			return "", err
+		}
+		select {
+		case <-c.more:
+		case text := <-c.finished:
+			return text, s.say("%s %s", c.tag, text)
+		case <-s.done:
+			return "", s.ended()
+		}
+		line = v
+	}
+	if err := s.toUpstream(line + "\r\n"); err != nil {
+		return "", err
+	}
+	text, err := s.finish(c)
+	if err == nil && c.own {
+		err = s.say("%s", s.view.filterLine([]byte(c.tag+" "+text)))
+	}
+	return text, err
+}
+
+// authenticate passes an exchange on and notes who it was.
+func (s *session) authenticate(tag, line, args string) error {
+	mechanism, initial := cutWord([]byte(args))
+	mechanism = upper(mechanism)
+	if len(saslrelay.Offered([]string{mechanism})) == 0 {
+		return s.say("%s NO [CANNOT] This mechanism cannot be passed on", tag)
+	}
+	var name saslrelay.Name
+	see := func(text string) {
+		if decoded, err := base64.StdEncoding.DecodeString(strings.TrimRight(text, "\r\n")); err == nil {
+			name.See(mechanism, decoded)
+		}
+	}
+	if len(initial) > 0 {
+		see(strings.TrimPrefix(string(initial), "="))
+	}
+	c := &command{tag: tag}
+	s.begin(c)
+	for {
+		if err := s.toUpstream(line); err != nil {
+			return err
+		}
+		select {
+		case <-c.more:
+		case text := <-c.finished:
+			if strings.HasPrefix(upper(text), "OK") {
+				return s.loggedIn(name.String())
+			}
+			return nil
+		case <-s.done:
+			return s.ended()
+		}
+		next, err := readLine(s.cr, maxCommandLine)
+		if err != nil {
+			return err
+		}
+		line = strings.Clone(string(next))
+		see(line)
+	}
+}
+
+// loggedIn finds out how the messages of an account are opened.
+func (s *session) loggedIn(account string) error {
+	s.account = account
+	s.out.Lock()
+	s.view = view{login: true}
+	s.out.Unlock()
+	if s.p.Open == nil {
+		return nil
+	}
+	options, err := s.p.Open(account)
+	if err != nil {
+		s.p.log().Warn("the keys of an account cannot be used", "account", account, "error", err)
+		return nil // its mail is shown as it is
+	}
+	s.options = options
+	s.p.log().Info("logged in", "account", account)
+	return nil
+}
+
+// selectCommand passes SELECT or EXAMINE on and notes the mailbox.
+func (s *session) selectCommand(tag, name, line, args string) error {
+	s.selectMailbox(mailbox{readOnly: name == "EXAMINE"})
+	if l, isLiteral := literalAt([]byte(line)); isLiteral {
+		if l.size > maxHeld {
+			return s.say("%s BAD The name of the mailbox is too long", tag)
+		}
+		held, ok, err := s.hold(tag, line)
+		if !ok || err != nil {
+			return err
+		}
+		line = held + "\r\n"
+		_, rest := cutWord([]byte(line))
+		_, rest = cutWord(rest)
+		args = string(rest)
+	}
+	words := &scanner{text: args}
+	mailboxName, ok := words.astring()
+	if !ok {
+		mailboxName = args
+	}
+	c := &command{tag: tag}
+	s.begin(c)
+	text, err := s.passLines(c, line)
+	if err == nil && strings.HasPrefix(upper(text), "OK") {
+		if upper(mailboxName) == "INBOX" {
+			mailboxName = "INBOX" // RFC 3501, Section 5.1
+		}
+		s.pending.Lock()
+		s.mailbox.name = mailboxName
+		s.pending.Unlock()
+	}
+	return err
+}
+
+// idle passes IDLE on, and DONE (RFC 2177).
+func (s *session) idle(tag, line string) error {
+	c := &command{tag: tag}
+	s.begin(c)
+	if err := s.toUpstream(line); err != nil {
+		return err
+	}
+	select {
+	case <-c.more:
+	case <-c.finished:
+		return nil
+	case <-s.done:
+		return s.ended()
+	}
+	s.waiting.Store(false) // it may be silent now
+	_ = s.hurry(s.upstream)
+	done, err := readLine(s.cr, maxCommandLine)
+	if err != nil {
+		return err
+	}
+	if err = s.toUpstream(string(done)); err != nil {
+		return err
+	}
+	_, err = s.finish(c)
+	return err
+}

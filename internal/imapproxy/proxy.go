@@ -1,0 +1,82 @@
+package imapproxy
+
+import (
+	"context"
+	cryptotls "crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/postseal/postseal/internal/render"
+)
+
+// A Proxy shows mailboxes of an upstream. It is not changed while it serves.
+type Proxy struct {
+	// Name is that of this host, in the greeting.
+	Name string
+
+	// Connect returns a connection to the upstream, protected as its policy asks.
+	// greeted says that its greeting has been read, as on a connection after
+	// STARTTLS.
+	Connect func(ctx context.Context) (conn net.Conn, greeted bool, err error)
+
+	// TLS is for STARTTLS; nil when it is not offered. Whether a connection is
+	// TLS already is seen from its type. With RequireTLS nothing but STARTTLS is
+	// possible before.
+	TLS        *cryptotls.Config
+	RequireTLS bool
+
+	// Open returns how the messages of an account are opened, by its login name;
+	// nil shows them as they are. It is called once after each login.
+	Open func(account string) (*render.Options, error)
+
+	// Facts remembers what was decided of messages; nil remembers for as long as a
+	// connection lasts.
+	Facts Facts
+
+	// Idle is how long a client may say nothing; 0: 30 minutes (RFC 3501, Section
+	// 5.4).
+	Idle time.Duration
+
+	// SpoolDir is the folder of temporary files. "": the system's.
+	SpoolDir string
+
+	// Log is told what happens, without secrets and content; nil is nobody.
+	Log *slog.Logger
+}
+
+const (
+	defaultIdle     = 30 * time.Minute
+	handshakeTime   = time.Minute
+	upstreamTimeout = 10 * time.Minute // for the answer to a command
+)
+
+func (p *Proxy) log() *slog.Logger {
+	if p.Log != nil {
+		return p.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+func (p *Proxy) idle() time.Duration {
+	if p.Idle > 0 {
+		return p.Idle
+	}
+	return defaultIdle
+}
+
+// ServeConn serves a client until it leaves, the upstream does, or ctx is done,
+// and closes conn.
+func (p *Proxy) ServeConn(ctx context.Context, conn net.Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := newSession(ctx, p, conn)
+	defer context.AfterFunc(ctx, s.hangUp)()
+	err := s.serve()
+	if err != nil && !errors.Is(err, errLeft) && ctx.Err() == nil {
+		p.log().Info("imap connection ended", "account", s.account, "error", err)
+	}
+	s.hangUp()
+	s.wait()
+}

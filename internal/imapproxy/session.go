@@ -1,0 +1,326 @@
+package imapproxy
+
+import (
+	"bufio"
+	"context"
+	cryptotls "crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postseal/postseal/internal/render"
+)
+
+// errLeft says that a side has ended the conversation as it may.
+var errLeft = errors.New("the connection was closed")
+
+// A session is one client's connection, and the one to the upstream.
+//
+// Two goroutines work on it. The one of serve reads commands and carries them
+// out, one after the other; the pump reads what the upstream says, and passes it
+// on or gives it to the command that asked for it. What is written to the client
+// is written under out.
+type session struct {
+	p   *Proxy
+	ctx context.Context
+
+	raw net.Conn // that of the client, below TLS
+	cr  *bufio.Reader
+
+	out      sync.Mutex // for what follows, which the other goroutine reads
+	client   net.Conn
+	cw       *bufio.Writer
+	view     view
+	expunges int // how many responses have changed sequence numbers
+
+	upstream net.Conn
+	ur       *bufio.Reader
+	uw       *bufio.Writer
+
+	pending sync.Mutex // for what follows
+	current *command   // that the upstream is working on; nil for none
+	mailbox mailbox
+	pumping bool
+	pumpErr error
+
+	waiting atomic.Bool   // for the upstream to say something
+	done    chan struct{} // closed when the pump has ended
+	serial  int           // of our own commands
+
+	account  string
+	options  *render.Options // nil shows messages as they are
+	facts    Facts
+	rendered renderings
+}
+
+// A mailbox is the one that is selected.
+type mailbox struct {
+	name     string // as the client wrote it; "" for none
+	validity uint32
+	readOnly bool
+}
+
+// selected returns the mailbox that is selected.
+func (s *session) selected() mailbox {
+	s.pending.Lock()
+	defer s.pending.Unlock()
+	return s.mailbox
+}
+
+func (s *session) selectMailbox(m mailbox) {
+	s.pending.Lock()
+	s.mailbox = m
+	s.pending.Unlock()
+	s.rendered.clear()
+}
+
+// A command is one that the upstream is working on.
+type command struct {
+	tag string
+	// own says that the command is ours: the client sees nothing of its
+	// completion.
+	own bool
+	// take is given what the upstream says to FETCH; false passes it on to the
+	// client. nil passes all on.
+	take func(*response) bool
+	// more is told of continuations, finished of the completion.
+	more     chan struct{}
+	finished chan string // the completion without its tag
+}
+
+func newSession(ctx context.Context, p *Proxy, conn net.Conn) *session {
+	s := &session{p: p, ctx: ctx, raw: conn, client: conn, cr: bufio.NewReaderSize(conn, wireBuffer), cw: bufio.NewWriterSize(conn, wireBuffer),
+		done: make(chan struct{}), facts: p.Facts}
+	if s.facts == nil {
+		s.facts = NewMemory()
+	}
+	_, isTLS := conn.(*cryptotls.Conn)
+	s.view = view{startTLS: p.TLS != nil && !isTLS, login: isTLS || !p.RequireTLS}
+	return s
+}
+
+// hangUp ends both connections.
+func (s *session) hangUp() {
+	_ = s.raw.Close()
+	s.pending.Lock()
+	defer s.pending.Unlock()
+	if s.upstream != nil {
+		_ = s.upstream.Close()
+	}
+}
+
+// wait waits for the pump, and frees what the session holds.
+func (s *session) wait() {
+	s.pending.Lock()
+	pumping := s.pumping
+	s.pending.Unlock()
+	if pumping {
+		<-s.done
+	}
+	s.rendered.clear()
+}
+
+// serve carries out the client's commands.
+func (s *session) serve() error {
+	if s.view.login {
+		if err := s.connect(true); err != nil {
+			return err
+		}
+	} else if err := s.say("* OK [CAPABILITY %s] %s is ready", strings.Join(s.view.filter([]string{"IMAP4rev1"}), " "), s.p.Name); err != nil {
+		return err
+	}
+	for {
+		if err := s.client.SetReadDeadline(time.Now().Add(s.p.idle())); err != nil {
+			return err
+		}
+		line, err := readLine(s.cr, maxCommandLine)
+		if errors.Is(err, ErrTooLong) {
+			_ = s.say("* BAD The line is too long")
+			return err
+		}
+		if err == io.EOF {
+			return errLeft
+		}
+		if err != nil {
+			return err
+		}
+		if err = s.command(strings.Clone(string(line))); err != nil {
+			return err
+		}
+	}
+}
+
+// say writes a line to the client.
+func (s *session) say(format string, args ...any) error {
+	s.out.Lock()
+	defer s.out.Unlock()
+	if err := s.client.SetWriteDeadline(time.Now().Add(s.p.idle())); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(s.cw, format+"\r\n", args...) // cw keeps its error
+	return s.cw.Flush()
+}
+
+// command carries out a command. line is its first line.
+func (s *session) command(line string) error {
+	tag, rest := cutWord([]byte(line))
+	if tag == "" || strings.ContainsAny(tag, "+*(){%\"\\") || len(tag) > 200 {
+		return s.say("* BAD A command begins with a tag")
+	}
+	word, args := cutWord(rest)
+	name := upper(word)
+	if name == "UID" {
+		second, more := cutWord(args)
+		if name = "UID " + upper(second); name == "UID FETCH" {
+			args = more
+		}
+	}
+	if s.upstream == nil || !s.view.login {
+		return s.beforeLogin(tag, name)
+	}
+	switch name {
+	case "STARTTLS":
+		return s.startTLS(tag)
+	case "CAPABILITY", "NOOP", "LOGOUT":
+		return s.pass(tag, name, line)
+	case "LOGIN":
+		return s.login(tag, line)
+	case "AUTHENTICATE":
+		return s.authenticate(tag, line, string(args))
+	case "FETCH", "UID FETCH":
+		if s.options == nil || s.selected().name == "" {
+			return s.pass(tag, name, line)
+		}
+		return s.fetchCommand(tag, name == "UID FETCH", line)
+	case "SELECT", "EXAMINE":
+		return s.selectCommand(tag, name, line, string(args))
+	case "CLOSE", "UNSELECT":
+		s.selectMailbox(mailbox{})
+		return s.pass(tag, name, line)
+	case "IDLE":
+		return s.idle(tag, line)
+	case "COMPRESS", "NOTIFY", "CONVERT", "REPLACE":
+		return s.say("%s BAD %s is not possible here", tag, name)
+	}
+	return s.pass(tag, name, line)
+}
+
+// beforeLogin is for what can be said before TLS, where that is required.
+func (s *session) beforeLogin(tag, name string) error {
+	switch name {
+	case "CAPABILITY":
+		if err := s.say("* CAPABILITY %s", strings.Join(s.view.filter([]string{"IMAP4rev1"}), " ")); err != nil {
+			return err
+		}
+		return s.say("%s OK done", tag)
+	case "NOOP":
+		return s.say("%s OK done", tag)
+	case "LOGOUT":
+		_ = s.say("* BYE goodbye")
+		_ = s.say("%s OK done", tag)
+		return errLeft
+	case "STARTTLS":
+		return s.startTLS(tag)
+	}
+	return s.say("%s NO [PRIVACYREQUIRED] Say STARTTLS first", tag)
+}
+
+// errInjected says that a client sent something together with STARTTLS.
+var errInjected = errors.New("data came together with STARTTLS, before the handshake")
+
+// startTLS protects the connection. RFC 3501, Section 6.2.1: what came before is
+// forgotten; nothing that came with the command is taken for a part of what is
+// protected.
+func (s *session) startTLS(tag string) error {
+	if !s.view.startTLS {
+		return s.say("%s BAD STARTTLS is not possible now", tag)
+	}
+	if s.cr.Buffered() > 0 {
+		_ = s.say("* BYE Nothing may follow STARTTLS before the handshake")
+		return errInjected
+	}
+	if err := s.say("%s OK Begin the handshake", tag); err != nil {
+		return err
+	}
+	conn := cryptotls.Server(s.client, s.p.TLS)
+	ctx, cancel := context.WithTimeout(s.ctx, handshakeTime)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("the TLS handshake failed: %w", err)
+	}
+	s.out.Lock()
+	s.client, s.cr = conn, bufio.NewReaderSize(conn, wireBuffer)
+	s.cw, s.view = bufio.NewWriterSize(conn, wireBuffer), view{login: true}
+	s.out.Unlock()
+	if s.upstream == nil {
+		return s.connect(false)
+	}
+	return nil
+}
+
+// A patient reader waits for the upstream as long as it may be silent: while
+// nothing is asked of it for ever, and else for upstreamTimeout.
+type patient struct {
+	s    *session
+	conn net.Conn
+}
+
+// Read implements io.Reader.
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.s.hurry(p.conn); err != nil {
+		return 0, err
+	}
+	return p.conn.Read(b)
+}
+
+// hurry sets how long the upstream may be silent.
+func (s *session) hurry(conn net.Conn) error {
+	if s.waiting.Load() {
+		return conn.SetReadDeadline(time.Now().Add(upstreamTimeout))
+	}
+	return conn.SetReadDeadline(time.Time{})
+}
+
+// connect goes to the upstream. With greet its greeting is passed on, or ours in
+// its place.
+func (s *session) connect(greet bool) error {
+	conn, greeted, err := s.p.Connect(s.ctx)
+	if err != nil {
+		s.p.log().Warn("the mail server cannot be reached", "error", err)
+		_ = s.say("* BYE [UNAVAILABLE] The mail server cannot be reached")
+		return errLeft
+	}
+	s.pending.Lock()
+	s.upstream = conn
+	s.pending.Unlock()
+	s.ur, s.uw = bufio.NewReaderSize(patient{s, conn}, wireBuffer), bufio.NewWriterSize(conn, wireBuffer)
+	greeting := "* OK " + s.p.Name + " is ready"
+	if !greeted {
+		s.waiting.Store(true)
+		line, readErr := readLine(s.ur, maxCommandLine)
+		if readErr != nil {
+			_ = s.say("* BYE [UNAVAILABLE] The mail server does not answer")
+			return readErr
+		}
+		s.waiting.Store(false)
+		greeting = strings.TrimRight(string(s.view.filterLine(line)), "\r\n")
+		if !strings.HasPrefix(upper(greeting), "* OK") {
+			// PREAUTH would be a login that nobody here knows of.
+			_ = s.say("* BYE [UNAVAILABLE] The mail server does not take logins")
+			return fmt.Errorf("%w: the greeting of the mail server", ErrSyntax)
+		}
+	}
+	s.pending.Lock()
+	s.pumping = true
+	s.pending.Unlock()
+	go s.pump()
+	if !greet {
+		return nil
+	}
+	return s.say("%s", greeting)
+}
