@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	cryptotls "crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/textproto"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postseal/postseal/cmd/mailproxy/internal/account"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/tls"
+)
+
+const checkLong = `
+Reads the configuration, opens the stores of the accounts, tries their keys, loads
+certificates, and connects to the mail servers as mailproxy run would. It tells
+what works, and what does not and why. It does not listen, and does not log in.
+`
+
+func newCheck(a *app) *cobra.Command {
+	var file string
+	cmd := a.newCommand("check --config FILE", "Try everything that a configuration names", checkLong, func() error {
+		ctx, cancel := interrupted()
+		defer cancel()
+		return a.check(ctx, file)
+	})
+	configFlag(cmd, &file)
+	return cmd
+}
+
+// checkTime bounds one conversation with a mail server.
+const checkTime = 30 * time.Second
+
+// A checker tells and counts.
+type checker struct {
+	a      *app
+	failed int
+	of     int
+}
+
+// result tells the outcome of one check.
+func (c *checker) result(what, good string, err error) {
+	c.of++
+	if err == nil {
+		c.a.tell("%s %s: %s", c.a.paint(c.a.stdout, green, "ok    "), what, printable(good))
+		return
+	}
+	c.failed++
+	e := explain(err)
+	c.a.tell("%s %s: %s", c.a.paint(c.a.stdout, red, "failed"), what, e.message)
+	for _, h := range e.hints {
+		c.a.tell("       %s", c.a.paint(c.a.stdout, yellow, h))
+	}
+}
+
+func (a *app) check(ctx context.Context, file string) error {
+	conf, err := config.Read(file)
+	if err != nil {
+		return err
+	}
+	c := &checker{a: a}
+	c.result("configuration", fmt.Sprintf("%s, with %d listeners, %d accounts and %d rules", file, len(conf.Listeners), len(conf.Accounts), len(conf.Rules)), nil)
+	c.accounts(ctx, conf)
+	for i := range conf.Listeners {
+		c.listener(ctx, conf, &conf.Listeners[i])
+	}
+	if c.failed > 0 {
+		return &checkError{c.failed, c.of}
+	}
+	return nil
+}
+
+func (c *checker) accounts(ctx context.Context, conf *config.Config) {
+	set, err := account.Open(ctx, conf)
+	if err != nil {
+		c.result("accounts", "", err)
+		return
+	}
+	defer func() { _ = set.Close() }() // nothing was written
+	problems := make(map[string]error)
+	for _, p := range set.Check(ctx) {
+		problems[p.Login+" "+p.Address] = p
+	}
+	for _, one := range conf.Accounts {
+		for _, address := range one.Addresses {
+			c.result("account "+one.Login, "can sign as "+address, problems[one.Login+" "+address])
+		}
+	}
+}
+
+func (c *checker) listener(ctx context.Context, conf *config.Config, l *config.Listener) {
+	what := fmt.Sprintf("%s at %s", l.Protocol, l.Address)
+	_, statErr := os.Stat(l.SelfMade)
+	switch {
+	case l.Mode == tls.InsecurePlaintext:
+		c.result(what, "without TLS: anybody on the way can read passwords and mail", nil)
+	case l.SelfMade != "" && errors.Is(statErr, fs.ErrNotExist):
+		c.result(what, l.SelfMade+" is made when the proxy starts", nil)
+	default:
+		config4, err := listenerTLS(l, conf.Server.Name)
+		good := ""
+		if err == nil {
+			leaf := config4.Certificates[0].Leaf
+			good = fmt.Sprintf("%s, with a certificate for %s until %s", l.Mode, strings.Join(leaf.DNSNames, ", "), leaf.NotAfter.Format(time.DateOnly))
+		}
+		c.result(what, good, err)
+	}
+	var m metrics
+	d, err := newDialer(l, conf.Server.Name, &m)
+	good := ""
+	if err == nil {
+		good, err = d.converse(ctx)
+	}
+	c.result("mail server "+d.name(l), good, err)
+}
+
+// name names the server, also when there is no dialer.
+func (d *dialer) name(l *config.Listener) string {
+	if d == nil {
+		return l.Upstream.Host
+	}
+	return d.address
+}
+
+// converse says hello to the upstream, and returns what is to be told of it.
+func (d *dialer) converse(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	s, err := d.session(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = s.Close() }() // the conversation is over
+	if err = s.Conn.SetDeadline(time.Now().Add(checkTime)); err != nil {
+		return "", err
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
+	about := "no TLS: anybody on the way can read passwords and mail"
+	if s.Encrypted() {
+		state := s.State()
+		about = describe(&state)
+	}
+	tp := textproto.NewReader(bufio.NewReader(io.LimitReader(s.Conn, maxHello)))
+	var says string
+	if s.Protocol == tls.IMAP {
+		says, err = helloIMAP(s, tp)
+	} else {
+		says, err = helloSMTP(s, tp, d.client.LocalName)
+	}
+	return about + "; " + says, err
+}
+
+// maxHello bounds what a server says to hello, in octets.
+const maxHello = 64 << 10
+
+func describe(state *cryptotls.ConnectionState) string { return tls.Describe(state).String() }
+
+func helloSMTP(s *tls.Session, tp *textproto.Reader, name string) (string, error) {
+	if s.Next == tls.NextGreeting {
+		if _, _, err := tp.ReadResponse(220); err != nil {
+			return "", err
+		}
+	}
+	if _, err := fmt.Fprintf(s.Conn, "EHLO %s\r\n", name); err != nil {
+		return "", err
+	}
+	_, text, err := tp.ReadResponse(250)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) > 1 && strings.EqualFold(words[0], "AUTH") {
+			return "it lets people log in by " + strings.Join(words[1:], ", "), nil
+		}
+	}
+	return "it lets nobody log in", nil
+}
+
+// A greetingError says that an IMAP server does not want to talk.
+type greetingError struct{ line string }
+
+func (e *greetingError) Error() string { return "the server answers " + e.line }
+
+func helloIMAP(s *tls.Session, tp *textproto.Reader) (string, error) {
+	if s.Next == tls.NextGreeting {
+		line, err := tp.ReadLine()
+		if err != nil {
+			return "", err
+		}
+		if !strings.HasPrefix(strings.ToUpper(line), "* OK") {
+			return "", &greetingError{shorten(line, 200)}
+		}
+	}
+	if _, err := io.WriteString(s.Conn, "c CAPABILITY\r\n"); err != nil {
+		return "", err
+	}
+	says := "it tells no capabilities"
+	for {
+		line, err := tp.ReadLine()
+		if err != nil {
+			return "", err
+		}
+		words := strings.Fields(strings.ToUpper(line))
+		switch {
+		case len(words) > 2 && words[0] == "*" && words[1] == "CAPABILITY":
+			says = fmt.Sprintf("it speaks %s, with %d extensions", words[2], len(words)-3)
+		case len(words) > 1 && words[0] == "C" && words[1] == "OK":
+			return says, nil
+		case len(words) > 1 && (words[0] == "C" || words[1] == "BYE"):
+			return "", &greetingError{shorten(line, 200)}
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/internal/render"
+	"github.com/postseal/postseal/internal/smtpproxy"
+)
+
+// A Set is the accounts of a configuration. It is safe for concurrent use;
+// Close must be called.
+type Set struct {
+	shared *shared
+	byName map[string]*Account
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// Open opens the accounts of a configuration, and reads the authorities. All that
+// fails is in the error, which joins *Error for each account and *fs.PathError
+// or *keystore.FileError for files of authorities.
+func Open(ctx context.Context, c *config.Config) (*Set, error) {
+	life, cancel := context.WithCancel(context.Background())
+	sh, err := newShared(life, c)
+	s := &Set{shared: sh, byName: make(map[string]*Account), ctx: life, cancel: cancel}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	var errs []error
+	for _, conf := range c.Accounts {
+		a, openErr := open(ctx, conf, sh)
+		if openErr != nil {
+			errs = append(errs, &Error{conf.Login, openErr})
+			continue
+		}
+		s.byName[conf.Login] = a
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(append(errs, s.Close())...)
+	}
+	return s, nil
+}
+
+// Close closes the stores.
+func (s *Set) Close() error {
+	s.cancel()
+	var errs []error
+	for _, a := range s.byName {
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Get returns the account of a login name, or nil.
+func (s *Set) Get(login string) *Account { return s.byName[login] }
+
+// Keys is that of smtpproxy.Proxy: nil for a login name that is not configured.
+func (s *Set) Keys(login string) smtpproxy.Keys {
+	if a := s.byName[login]; a != nil {
+		return a
+	}
+	return nil
+}
+
+// Options is Open of imapproxy.Proxy: nil for a login name that is not configured.
+func (s *Set) Options(login string) (*render.Options, error) {
+	if a := s.byName[login]; a != nil {
+		return a.Options(s.ctx)
+	}
+	return nil, nil
+}
+
+// A Problem is something of an account that a person should know.
+type Problem struct {
+	Login, Address string
+	Err            error
+}
+
+// Error returns a sentence for people.
+func (p *Problem) Error() string {
+	return fmt.Sprintf("account %q cannot sign as %s: %v", p.Login, p.Address, p.Err)
+}
+
+// Unwrap returns p.Err.
+func (p *Problem) Unwrap() error { return p.Err }
+
+// Check tries every address of every account. The problems are in the order of
+// the configuration.
+func (s *Set) Check(ctx context.Context) []*Problem {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(1, len(s.byName)))*timeout)
+	defer cancel()
+	var out []*Problem
+	for _, conf := range s.shared.conf.Accounts {
+		a := s.byName[conf.Login]
+		for _, address := range conf.Addresses {
+			if _, err := a.Signer(ctx, address); err != nil {
+				out = append(out, &Problem{conf.Login, address, err})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,119 @@
+package account
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/smimea"
+	"github.com/postseal/postseal/keystore/store"
+	"github.com/postseal/postseal/pki"
+	"github.com/postseal/postseal/pki/dane/dnsclient"
+	"github.com/postseal/postseal/pki/fetch"
+)
+
+// shared is what all accounts of a configuration have in common.
+type shared struct {
+	conf        *config.Config
+	authorities []*pki.Certificate
+	paths       cms.PathTrust // without roots
+	dns         *dnsclient.Client
+}
+
+// newShared reads files. The context is that of all that is fetched later.
+func newShared(ctx context.Context, c *config.Config) (*shared, error) {
+	s := &shared{conf: c, paths: cms.PathTrust{Context: ctx}}
+	for _, name := range c.Trust.Authorities {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return s, err
+		}
+		certs, err := keystore.ParseCertificates(name, data)
+		if err != nil {
+			return s, err
+		}
+		s.authorities = append(s.authorities, certs...)
+	}
+	if err := s.resolver(); err != nil {
+		return s, err
+	}
+	var client *fetch.Client
+	if r := c.Revocation; r.Fetch {
+		opts := &fetch.Options{}
+		if r.Cache != "" {
+			var err error
+			if opts.Cache, err = fetch.OpenCache(r.Cache, nil); err != nil {
+				return s, err
+			}
+		}
+		client = fetch.New(opts)
+		s.paths.Issuers = client
+	}
+	if mode := c.Revocation.Mode; mode != config.RevocationOff {
+		s.paths.Revocation = &pki.Revocation{SoftFail: mode == config.RevocationSoft}
+		if client != nil {
+			s.paths.Revocation.Fetcher = client
+		}
+	}
+	return s, nil
+}
+
+// resolver makes the client of the DNS, where one is needed.
+func (s *shared) resolver() (err error) {
+	conf := s.conf.Certificates
+	if !slices.Contains(conf.Sources, config.SourceSMIMEA) {
+		return nil
+	}
+	opts := &dnsclient.Options{}
+	if conf.Resolver != (netip.AddrPort{}) {
+		opts.Servers = []netip.AddrPort{conf.Resolver}
+	} else if opts.Servers, err = dnsclient.SystemServers(dnsclient.ResolvConf); err != nil {
+		return err
+	}
+	s.dns, err = dnsclient.New(opts)
+	return err
+}
+
+// trust returns who is trusted by an account, as of now.
+func (a *Account) trust(ctx context.Context) (cms.Trust, error) {
+	paths := func(more []*pki.Certificate) cms.Trust {
+		p := a.shared.paths
+		p.Roots = pki.NewRoots(slices.Concat(a.shared.authorities, more))
+		return &p
+	}
+	if !a.shared.conf.Trust.Store {
+		return paths(nil), nil
+	}
+	list, err := a.store.Authorities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	own := make([]*pki.Certificate, len(list))
+	for i := range list {
+		own[i] = list[i].Certificate
+	}
+	return a.store.Trust(ctx, func(*pki.Roots) cms.Trust { return paths(own) })
+}
+
+// finder returns the sources of certificates for the owner of a store.
+func (s *shared) finder(st *store.Store) (keystore.Finder, error) {
+	chain := &keystore.Chain{Timeout: time.Duration(s.conf.Certificates.Timeout)}
+	for _, name := range s.conf.Certificates.Sources {
+		switch name {
+		case config.SourceStore:
+			chain.Finders = append(chain.Finders, st)
+		case config.SourceSMIMEA:
+			f, err := smimea.New(s.dns, &smimea.Options{Candidates: st})
+			if err != nil {
+				return nil, err
+			}
+			chain.Finders = append(chain.Finders, f)
+		}
+	}
+	return chain, nil
+}
