@@ -43,7 +43,7 @@ func newRoot(a *app) *cobra.Command {
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.AddGroup(&cobra.Group{ID: "mail", Title: "Mail:"}, &cobra.Group{ID: "people", Title: "Identities and certificates:"},
-		&cobra.Group{ID: "files", Title: "Files:"})
+		&cobra.Group{ID: "files", Title: "Files:"}, &cobra.Group{ID: "servers", Title: "Servers:"})
 	for _, c := range []*cobra.Command{
 		newSign(a), newEncrypt(a), newDecrypt(a), newVerify(a), newOpen(a), newCompress(a), newDecompress(a),
 	} {
@@ -58,6 +58,9 @@ func newRoot(a *app) *cobra.Command {
 		c.GroupID = "files"
 		root.AddCommand(c)
 	}
+	servers := newTLS(a)
+	servers.GroupID = "servers"
+	root.AddCommand(servers)
 	root.AddCommand(newDemo(a), newVersion(a), newMan(a, root))
 	return root
 }

@@ -69,6 +69,7 @@ func BrainpoolPoint(curve elliptic.Curve, octets []byte) (*ecdsa.PublicKey, erro
 	if x.Cmp(p) >= 0 || y.Cmp(p) >= 0 || !curve.IsOnCurve(x, y) {
 		return nil, ErrParameters
 	}
+	//lint:ignore SA1019 no other package has these curves
 	return &ecdsa.PublicKey{Curve: curve, X: x, Y: y}, nil
 }
 
@@ -105,6 +106,7 @@ func NewBrainpoolKey(curve elliptic.Curve, secret []byte) (*ecdsa.PrivateKey, er
 	if d.Sign() <= 0 || d.Cmp(curve.Params().N) >= 0 {
 		return nil, ErrParameters
 	}
+	//lint:ignore SA1019 no other package has these curves
 	key := &ecdsa.PrivateKey{D: d}
 	key.Curve = curve
 	//lint:ignore SA1019 no other package has these curves
@@ -132,7 +134,9 @@ func BrainpoolBytes(key *ecdsa.PublicKey) []byte {
 	size := (key.Curve.Params().BitSize + 7) / 8
 	out := make([]byte, 1+2*size)
 	out[0] = 4
+	//lint:ignore SA1019 no other package has these curves
 	key.X.FillBytes(out[1 : 1+size])
+	//lint:ignore SA1019 no other package has these curves
 	key.Y.FillBytes(out[1+size:])
 	return out
 }

@@ -150,6 +150,7 @@ func brainpoolContent(k *ecdsa.PrivateKey) ([]byte, error) {
 	return der.Marshal(func(b *cryptobyte.Builder) {
 		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			b.AddASN1Int64(1)
+			//lint:ignore SA1019 no other package has these curves
 			b.AddASN1OctetString(k.D.FillBytes(make([]byte, size)))
 			b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) { b.AddASN1BitString(BrainpoolBytes(&k.PublicKey)) })
 		})

@@ -197,8 +197,8 @@ func TestExpandedKeys(t *testing.T) {
 			t.Errorf("%s: %v", k.Name, err)
 		}
 		secret, ciphertext := key.Encapsulator().Encapsulate()
-		if got, err := expanded.Decapsulate(ciphertext); err != nil || !bytes.Equal(got, secret) {
-			t.Errorf("%s: %v", k.Name, err)
+		if got, openErr := expanded.Decapsulate(ciphertext); openErr != nil || !bytes.Equal(got, secret) {
+			t.Errorf("%s: %v", k.Name, openErr)
 		}
 		for _, at := range []int{0, 700, k.PrivateKeySize - 64 - k.PublicKeySize + 5, k.PrivateKeySize - 40} {
 			bad := bytes.Clone(good)

@@ -24,9 +24,9 @@ func ParsePublicKey(a der.Algorithm, bits []byte) (key crypto.PublicKey, known b
 		if !ok {
 			return nil, false, nil
 		}
-		point, err := BrainpoolPoint(curve, bits)
-		if err != nil {
-			return nil, true, err
+		point, pointErr := BrainpoolPoint(curve, bits)
+		if pointErr != nil {
+			return nil, true, pointErr
 		}
 		return point, true, nil
 	case oid.Ed448:
@@ -35,8 +35,8 @@ func ParsePublicKey(a der.Algorithm, bits []byte) (key crypto.PublicKey, known b
 		}
 		return ed448.PublicKey(bits), true, nil
 	case oid.X448:
-		point, err := NewX448PublicKey(bits)
-		if err != nil || len(a.Parameters) > 0 {
+		point, pointErr := NewX448PublicKey(bits)
+		if pointErr != nil || len(a.Parameters) > 0 {
 			return nil, true, ErrParameters
 		}
 		return point, true, nil

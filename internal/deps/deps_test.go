@@ -19,8 +19,16 @@ const module = "github.com/postseal/postseal/"
 // ground is what everybody may import.
 const ground = "internal/oid internal/der internal/ber internal/rc2 internal/keywrap internal/aead internal/alg internal/mimeraw internal/spool"
 
+// protocol is what the two protocols of the proxy may import, and sources what
+// the commands may: all that knows keys and certificates.
+const (
+	protocol = ground + " pki cms smime keystore tls tls/relay internal/recipients internal/saslrelay"
+	sources  = ground + " pki pki/ca pki/fetch pki/dane pki/dane/dnsclient cms smime keystore keystore/store keystore/pkcs11 keystore/smimea tls tls/relay internal/recipients"
+	proxies  = " internal/policy internal/mimetree internal/render internal/saslrelay internal/smtpproxy internal/imapproxy"
+)
+
 // rooms lists, for each room, the rooms that it may import: docs/architecture.md.
-// A room's tests may import internal/testpki and internal/peers besides.
+// A room's tests may import what makes test data and starts peers besides.
 var rooms = map[string]string{
 	"internal/oid":                   "",
 	"internal/der":                   "internal/oid",
@@ -33,18 +41,36 @@ var rooms = map[string]string{
 	"internal/spool":                 "",
 	"internal/testpki":               "internal/oid internal/der",
 	"internal/peers":                 "",
+	"internal/dnstest":               "",
 	"internal/deps":                  "",
 	"internal/tools/testlines":       "",
 	"internal/interop":               ground + " pki cms smime keystore internal/testpki internal/peers",
 	"pki":                            ground,
+	"pki/fetch":                      ground + " pki",
+	"pki/ca":                         ground + " pki",
+	"pki/dane":                       ground + " pki",
+	"pki/dane/dnsclient":             ground + " pki pki/dane",
 	"cms":                            ground + " pki",
 	"smime":                          ground + " pki cms",
 	"keystore":                       ground + " pki cms",
-	"pki/fetch":                      ground + " pki",
-	"pki/ca":                         ground + " pki",
 	"keystore/store":                 ground + " pki cms keystore",
-	"cmd/smimetool":                  ground + " pki pki/ca pki/fetch cms smime keystore keystore/store internal/testpki cmd/smimetool/internal/inspect",
+	"keystore/pkcs11":                ground + " pki cms keystore",
+	"keystore/smimea":                ground + " pki pki/dane pki/dane/dnsclient cms keystore",
+	"tls":                            ground + " pki",
+	"tls/relay":                      "",
+	"internal/recipients":            ground + " pki cms keystore",
+	"internal/policy":                ground + " keystore",
+	"internal/mimetree":              ground,
+	"internal/render":                ground + " pki cms smime",
+	"internal/saslrelay":             "",
+	"internal/smtpproxy":             protocol + " internal/policy",
+	"internal/imapproxy":             protocol + " internal/render internal/mimetree",
+	"cmd/smimetool":                  sources + " internal/testpki cmd/smimetool/internal/inspect cmd/smimetool/internal/tlstool",
 	"cmd/smimetool/internal/inspect": ground + " pki cms smime keystore",
+	"cmd/smimetool/internal/tlstool": ground + " pki pki/dane tls tls/relay",
+	"cmd/mailproxy":                  sources + proxies + " cmd/mailproxy/internal/config cmd/mailproxy/internal/account",
+	"cmd/mailproxy/internal/config":  sources + proxies,
+	"cmd/mailproxy/internal/account": sources + proxies + " cmd/mailproxy/internal/config",
 }
 
 // light are the rooms that a mail app takes in; forbidden is what they never
@@ -113,7 +139,7 @@ func checkFile(t *testing.T, room, name string) {
 		if ours, isOurs := strings.CutPrefix(imported, module); isOurs {
 			list := may
 			if isTest {
-				list += " internal/testpki internal/peers keystore " + room
+				list += " internal/testpki internal/peers internal/dnstest pki/ca keystore " + room
 			}
 			if !slices.Contains(strings.Fields(list), ours) {
 				t.Errorf("%s: %s may not import %s", name, room, ours)

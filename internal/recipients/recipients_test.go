@@ -66,9 +66,9 @@ func TestFind(t *testing.T) {
 		{"the chain is missing", []keystore.Found{withoutChain}, nil, ""},
 		{"one source is down", []keystore.Found{withChain}, errDown, "with chain"},
 	} {
-		found, err := judge.Find(t.Context(), source{tc.found, tc.err}, "a@example.org")
-		if !errors.Is(err, tc.err) || len(found) != len(tc.found) {
-			t.Errorf("%s: %d candidates, %v", tc.name, len(found), err)
+		found, findErr := judge.Find(t.Context(), source{tc.found, tc.err}, "a@example.org")
+		if !errors.Is(findErr, tc.err) || len(found) != len(tc.found) {
+			t.Errorf("%s: %d candidates, %v", tc.name, len(found), findErr)
 		}
 		got := ""
 		if c := Choose(found); c != nil {

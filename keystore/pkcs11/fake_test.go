@@ -455,6 +455,7 @@ func (f *fake) Decrypt(h handle, data []byte) ([]byte, error) {
 	case ckmRSAX509:
 		return fakeRaw(key, data)
 	case ckmRSAPKCS:
+		//lint:ignore SA1019 it is what a token does
 		out, err = rsa.DecryptPKCS1v15(nil, key, data)
 	case ckmRSAPKCSOAEP:
 		out, err = rsa.DecryptOAEP(m.hash.New(), nil, key, data, m.data)

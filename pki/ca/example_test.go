@@ -12,12 +12,12 @@ import (
 // A CA with post-quantum keys issues one certificate for signatures and one for
 // encryption.
 func Example() {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	today := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	rootKey, err := ca.GenerateKey(ca.MLDSA65)
 	if err != nil {
 		log.Fatal(err)
 	}
-	root, err := ca.NewRoot(ca.Subject{Country: "CH", Organization: "Example", Name: "Example Root CA"}, rootKey, now)
+	root, err := ca.NewRoot(ca.Subject{Country: "CH", Organization: "Example", Name: "Example Root CA"}, rootKey, today)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -36,11 +36,11 @@ func Example() {
 		if !kind.Signs() {
 			req.Usage, purpose = ca.EncryptOnly, pki.Encrypting
 		}
-		cert, err := root.Issue(req, now)
+		cert, err := root.Issue(req, today)
 		if err != nil {
 			log.Fatal(err)
 		}
-		_, err = roots.Verify(cert, pki.ChainOptions{Time: now, Purpose: purpose})
+		_, err = roots.Verify(cert, pki.ChainOptions{Time: today, Purpose: purpose})
 		fmt.Println(kind, cert.Emails, cert.CanSign(), cert.CanEncrypt(), err)
 	}
 	// Output:
