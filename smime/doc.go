@@ -4,7 +4,8 @@
 // It implements the message format of RFC 8551, the comparison of signer and
 // sender of RFC 8550, Section 3, and the status words of RFC 9219, on top of
 // package cms; the multipart types are those of RFC 1847 and RFC 2046,
-// compression that of RFC 3274. Header protection (RFC 9788) is not part of it.
+// compression that of RFC 3274. Header protection is that of
+// RFC 9788: the fields of a message can be signed, encrypted and hidden with its body.
 //
 // Sign, Encrypt and Compress take a message, header and body, and give the
 // protected message. Read takes a message with any number of layers and gives

@@ -41,7 +41,7 @@ func (c *cleaner) startBody(p partHead) error {
 		return c.startGuess(p, m)
 	}
 	if untyped {
-		p.setType("us-ascii")
+		p.setType("us-ascii" + c.opts.typeParam)
 	}
 	// RFC 2046, Section 5.2.1: messages in messages cannot be encoded.
 	closed := strings.HasPrefix(m.Type, "message/") || strings.HasPrefix(m.Type, "multipart/")
@@ -111,7 +111,8 @@ func (p *partHead) setEncoding(encoding string) {
 	p.header = out
 }
 
-// setType puts a Content-Type in front.
+// setType puts a Content-Type behind the other fields of its kind: in front of
+// the first Content-* field.
 func (p *partHead) setType(charset string) {
 	field := mimeraw.Field{Raw: []byte("Content-Type: text/plain; charset=" + charset + "\r\n")}
 	p.header = &mimeraw.Header{Fields: append([]mimeraw.Field{field}, p.header.Fields...), Separator: p.header.Separator}
@@ -205,7 +206,7 @@ func (g *guess) unsafe() bool {
 // decide writes the header and what is held.
 func (g *guess) decide(encode bool) error {
 	if g.untyped {
-		g.part.setType(g.charset())
+		g.part.setType(g.charset() + g.c.opts.typeParam)
 	}
 	out := leaf(passLeaf{g.c.crlf})
 	if encode {

@@ -29,11 +29,19 @@ type Message struct {
 
 	// Problems are observations on the message as a whole that do not make a
 	// layer bad: *ClosedPartError, *OuterSignatureError, *UnauthenticatedError,
-	// *DisplayNameError, *StructureError, and a *cms.LimitError when the content
+	// *DisplayNameError, *FromMismatchError, *StructureError, and a *cms.LimitError when the content
 	// has too many parts to look into.
 	Problems []error
 
+	// HeaderProtection is "clear" or "cipher" when the author protected the fields
+	// of the message beside its body (RFC 9788), so that they were signed or
+	// encrypted as the body was; "cipher" says that some were to be hidden. Else it
+	// is "".
+	HeaderProtection string
+
 	outer, inner *mimeraw.Header // of the message, and of the content
+	protected    *mimeraw.Header // fields of inner; nil without header protection
+	outerFrom    bool            // the From field in front counts
 	content      view
 	body         view // the end of content
 	bare         bool // the content has no header
@@ -47,9 +55,11 @@ func (m *Message) OuterHeader() textproto.Header { return toTextproto(m.outer) }
 
 // Header returns the header of the opened message: the fields of the message
 // but for Content-*, then the Content-* fields of the content. Only the latter
-// are protected.
+// are protected, unless the author protected others (see HeaderProtection): then
+// those take the place of what stands in front, of which only fields are left
+// that no author writes.
 func (m *Message) Header() textproto.Header {
-	return toTextproto(contentFields(m.outer, false), contentFields(m.inner, true))
+	return toTextproto(m.messageFields(), contentFields(m.inner, true))
 }
 
 // Body returns a reader over the body of the content as it was signed or
@@ -62,15 +72,15 @@ func (m *Message) Body() io.Reader { return m.body.reader() }
 // has been said of Body holds here too.
 func (m *Message) Content() io.Reader { return m.content.reader() }
 
-// WriteTo writes the opened message: the fields of the message but for
-// Content-*, with MIME-Version, then the content. Of the content's header only
-// the Content-* fields are written, so that no field comes twice. A message
-// without layers is written as it was received. It implements io.WriterTo.
+// WriteTo writes the opened message: the fields of the message as Header says,
+// with MIME-Version, then the content. Of the content's header only the Content-*
+// fields are written, so that no field comes twice. A message without layers is
+// written as it was received. It implements io.WriterTo.
 func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	if len(m.Layers) == 0 {
 		return io.Copy(w, m.Content())
 	}
-	head, rest := outerHeader(m.outer), m.body
+	head, rest := outerHeader(m.messageFields()), m.body
 	switch {
 	case m.pure:
 		rest = m.content

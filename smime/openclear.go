@@ -61,6 +61,12 @@ func (r *reader) openClear(e *entity) (*origin, error) {
 	case !isSignature:
 		c.layer.Err = &StructureError{What: "the second part of the multipart/signed is no signature"}
 	default:
+		// The signature is judged before the next layer is looked at, so the sender
+		// has to be known.
+		inner := newHead(r.opts.MaxHeader)
+		if inner.read(bufio.NewReader(c.parts[0].raw())) == nil {
+			r.protectedBy(inner.header)
+		}
 		if err = c.verify(signature); err != nil {
 			return nil, err
 		}

@@ -31,6 +31,7 @@ func Read(src io.Reader, opts *ReadOptions) (*Message, error) {
 		r.opts.Layers = 10
 	}
 	err := r.peel()
+	r.findProtected()
 	for i := len(r.finish) - 1; i >= 0; i-- {
 		r.finish[i]()
 	}
@@ -155,6 +156,10 @@ func (r *reader) hide() {
 		r.msg.Layers = r.msg.Layers[:i+1]
 		r.msg.Problems, r.err = nil, nil
 		r.msg.inner, r.msg.content, r.msg.body = &mimeraw.Header{}, view{}, view{}
+		if r.msg.protected != nil {
+			r.msg.protected, r.msg.HeaderProtection = nil, ""
+			r.sender = newSender(r.msg.outer)
+		}
 		r.msg.bare, r.msg.pure = true, false
 		return
 	}
@@ -195,6 +200,7 @@ func (r *reader) judge() {
 	if m.Encrypted && !m.Layers[opened].Authenticated && !(m.Signed && good) {
 		m.Problems = append(m.Problems, &UnauthenticatedError{Layer: opened})
 	}
+	r.settleProtected()
 	m.Problems = append(m.Problems, r.sender.problems()...)
 }
 

@@ -80,11 +80,7 @@ func (s *sender) trust(base cms.Trust, layer *Layer) cms.Trust {
 		case who.isOf(c):
 			return nil
 		}
-		e := &SenderError{Addresses: c.Emails}
-		for _, m := range who.list {
-			e.From = append(e.From, m.address)
-		}
-		return e
+		return &SenderError{From: who.addresses(), Addresses: c.Emails}
 	})
 }
 

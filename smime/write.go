@@ -35,7 +35,9 @@ func Sign(w io.Writer, signers []cms.Signer, opts *SignOptions) (io.WriteCloser,
 	if err != nil {
 		return nil, err
 	}
-	return newMessageWriter(out, layer, signCleaning(&o)), nil
+	m := newMessageWriter(out, layer, signCleaning(&o))
+	m.protection = headerProtection{o.Headers, hpClear}
+	return m, nil
 }
 
 // signCleaning says how content is prepared that will be signed. nil: line ends
@@ -50,7 +52,8 @@ func signCleaning(o *SignOptions) *cleanOptions {
 // Encrypt writes an encrypted message (RFC 8551, Sections 3.3 and 3.4) to w,
 // signed and compressed before if the options say so (Section 3.7), in one
 // pass. All else is as for Sign. The fields that stay in front can be read by
-// everybody, the Subject among them.
+// everybody: all of them, the Subject too, unless EncryptOptions.Headers says
+// otherwise.
 //
 // Each recipient can see who the others are: whoever gets a blind copy needs a
 // message of their own.
@@ -89,7 +92,9 @@ func Encrypt(w io.Writer, to []cms.Recipient, opts *EncryptOptions) (io.WriteClo
 		}
 		clean = signCleaning(&so)
 	}
-	return newMessageWriter(out, layer, clean), nil
+	m := newMessageWriter(out, layer, clean)
+	m.protection = headerProtection{o.Headers, hpCipher}
+	return m, nil
 }
 
 // Compress writes a compressed message (RFC 8551, Section 3.6; RFC 3274) to w.
@@ -136,6 +141,10 @@ type messageWriter struct {
 	layer *entityWriter
 	clean *cleanOptions // nil: line ends only
 
+	protection headerProtection
+	inside     *mimeraw.Header // what goes into the content
+	typeParam  string          // of a Content-Type that is to be added
+
 	head *head
 	body io.WriteCloser // once the header is known
 	err  error
@@ -174,7 +183,9 @@ func (m *messageWriter) start() error {
 	if err := m.head.parse(); err != nil {
 		return err
 	}
-	outer := append(outerHeader(m.head.header), m.layer.fields...)
+	var front *mimeraw.Header
+	front, m.inside, m.typeParam = m.protection.protect(m.head.header)
+	outer := append(outerHeader(front), m.layer.fields...)
 	return m.out.pass(append(outer, "\r\n"...))
 }
 
@@ -183,13 +194,14 @@ func (m *messageWriter) startBody() error {
 	if err := m.start(); err != nil {
 		return err
 	}
-	fields := contentFields(m.head.header, true)
+	fields := m.inside
 	if m.clean != nil {
+		m.clean.typeParam = m.typeParam
 		c := newCleaner(m.layer, fields, *m.clean)
 		m.body = &chain{c, []func() error{c.Close, m.layer.Close}}
 	} else {
 		if _, typed := fields.Get("Content-Type"); !typed {
-			fields.Fields = append([]mimeraw.Field{{Raw: []byte("Content-Type: text/plain; charset=us-ascii\r\n")}}, fields.Fields...)
+			fields.Fields = append([]mimeraw.Field{{Raw: []byte("Content-Type: text/plain; charset=us-ascii" + m.typeParam + "\r\n")}}, fields.Fields...)
 		}
 		m.body = &chain{mimeraw.NewCRLFWriter(m.layer), []func() error{m.layer.Close}}
 		if err := writeAll(m.layer, append(fields.CRLF(), "\r\n"...)); err != nil {

@@ -9,6 +9,11 @@ type SignOptions struct {
 	// can be read without S/MIME.
 	Opaque bool
 
+	// Headers says whether the fields of the message are signed, too (RFC 9788).
+	// All of them stay in front. EncryptOptions has its own for messages that are
+	// encrypted.
+	Headers HeaderPolicy
+
 	// CMS are the options of the signature. ContentType and Size are ignored.
 	CMS *cms.SignOptions
 
@@ -38,6 +43,10 @@ type EncryptOptions struct {
 	// Sign says. Sign is nil for the zero value.
 	Signers []cms.Signer
 	Sign    *SignOptions
+
+	// Headers says whether the fields of the message are protected like its body,
+	// and which of them are hidden (RFC 9788).
+	Headers HeaderPolicy
 
 	// Compress compresses the content, signed or not, before it is encrypted
 	// (RFC 3274). Few programs can read that.

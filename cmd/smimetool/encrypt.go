@@ -19,7 +19,8 @@ With --sign or --as the message is signed first, inside the encryption. With --a
 it is encrypted to yourself, too, so that you can read what you sent; --no-self
 leaves that out.
 
-The header of the message, the subject among it, stays readable.
+The header of the message, the subject among it, stays readable, unless --headers
+says otherwise (RFC 9788).
 `
 
 type encrypt struct {
@@ -29,6 +30,7 @@ type encrypt struct {
 	noSelf   bool
 	cipher   string
 	compress bool
+	headers  string
 	output   string
 }
 
@@ -43,6 +45,7 @@ func newEncrypt(a *app) *cobra.Command {
 	flags.BoolVar(&f.noSelf, "no-self", false, "with --as: do not encrypt to yourself")
 	flags.StringVar(&f.cipher, "cipher", "", "`NAME` of the cipher (default aes-256-gcm, or what mail addresses are known to read; old software needs aes-128-cbc): "+cipherNames())
 	flags.BoolVar(&f.compress, "compress", false, "compress before encrypting; few programs can read that")
+	headersFlag(cmd, &f.headers, len(headerPolicies), "unprotected (the body alone is), visible (all is protected, and stays readable), baseline (the subject is hidden), shy (so are names and time zone)")
 	f.to.allow.register(cmd)
 	outputFlag(cmd, &f.output, "the message")
 	passphraseFlag(a, cmd)
@@ -51,6 +54,10 @@ func newEncrypt(a *app) *cobra.Command {
 
 func (a *app) encrypt(f *encrypt, args []string) error {
 	cipher, err := contentCipher(f.cipher)
+	if err != nil {
+		return err
+	}
+	policy, err := headerPolicy(f.headers, len(headerPolicies))
 	if err != nil {
 		return err
 	}
@@ -90,7 +97,7 @@ func (a *app) encrypt(f *encrypt, args []string) error {
 		return err
 	}
 	opts := &smime.EncryptOptions{Signers: signers, Sign: &smime.SignOptions{Opaque: f.opaque, CMS: &cms.SignOptions{Certificates: certs}},
-		Cipher: cipher, Compress: f.compress}
+		Cipher: cipher, Compress: f.compress, Headers: policy}
 	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
 		return smime.Encrypt(dst, f.to.cmsRecipients(to), opts)
 	})

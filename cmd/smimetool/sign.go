@@ -15,7 +15,8 @@ with --opaque it is an application/pkcs7-mime, which survives mail servers that
 change what they carry.
 
 The header of the message stays as it is. Its body, with all Content-* fields,
-becomes the signed part.
+becomes the signed part; with --headers visible the subject, sender, date and the
+other fields are signed, too (RFC 9788).
 
 --as signs with your identity in the store (smimetool id); --identity with one in
 a file.
@@ -24,6 +25,7 @@ a file.
 type sign struct {
 	signers signerFlags
 	opaque  bool
+	headers string
 	output  string
 }
 
@@ -33,6 +35,7 @@ func newSign(a *app) *cobra.Command {
 		func(args []string) error { return a.sign(f, args) })
 	f.signers.register(a, cmd, "identity", "certificate and private key in `FILE` to sign with, PEM or PKCS#12 (repeatable)")
 	cmd.Flags().BoolVar(&f.opaque, "opaque", false, "make an application/pkcs7-mime in place of a multipart/signed")
+	headersFlag(cmd, &f.headers, 2, "unprotected (the body alone is signed) or visible (so are subject, sender, date and the like)")
 	outputFlag(cmd, &f.output, "the message")
 	passphraseFlag(a, cmd)
 	return cmd
@@ -50,7 +53,11 @@ func (a *app) sign(f *sign, args []string) error {
 	if err != nil {
 		return err
 	}
-	opts := &smime.SignOptions{Opaque: f.opaque, CMS: &cms.SignOptions{Certificates: certs}}
+	policy, err := headerPolicy(f.headers, 2)
+	if err != nil {
+		return err
+	}
+	opts := &smime.SignOptions{Opaque: f.opaque, Headers: policy, CMS: &cms.SignOptions{Certificates: certs}}
 	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
 		return smime.Sign(dst, signers, opts)
 	})

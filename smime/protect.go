@@ -1,0 +1,170 @@
+package smime
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postseal/postseal/internal/mimeraw"
+)
+
+// A HeaderPolicy says whether the fields of a message are protected like its
+// body, and which of them those can read who see the message on its way: a
+// header confidentiality policy (RFC 9788, Section 3).
+type HeaderPolicy uint8
+
+// The policies. All but the first put the fields into the content, too; they
+// differ in what stays in front of an encrypted message. Bcc and the fields of
+// transport, such as Received, never go inside.
+const (
+	HeadersUnprotected HeaderPolicy = iota // the body alone is protected
+	HeadersVisible                         // hcp_no_confidentiality: everything stays in front
+	HeadersBaseline                        // hcp_baseline: "[...]" is the Subject; Comments and Keywords are hidden
+	HeadersShy                             // hcp_shy: moreover the names beside addresses, and the sender's time zone
+)
+
+// Values of the parameter hp (RFC 9788, Section 2.1.1).
+const (
+	hpClear  = "clear"  // the fields were not meant to be hidden
+	hpCipher = "cipher" // they were encrypted, and HP-Outer says what was in front
+)
+
+const (
+	fieldOuter     = "HP-Outer"
+	obscureSubject = "[...]" // RFC 9788, Section 3.2.1
+)
+
+// isStructural reports whether a field is about the body: RFC 9787, Section
+// 1.1.1.
+func isStructural(f mimeraw.Field) bool { return isContent(f) || f.Is("MIME-Version") }
+
+// transport are the fields that are added on the way, and those that must not
+// be seen by other recipients. They are not part of what an author writes.
+var transport = []string{
+	"return-path", "received", "delivered-to", "x-original-to", "authentication-results", "dkim-signature", "arc-seal",
+	"arc-message-signature", "arc-authentication-results", "received-spf", "bcc", "resent-bcc",
+}
+
+// isAuthors reports whether a field is protected, where fields are.
+func isAuthors(f mimeraw.Field) bool {
+	return f.Name() != "" && !isStructural(f) && !f.Is(fieldOuter) && !slices.Contains(transport, strings.ToLower(f.Name()))
+}
+
+// A headerProtection is how a message is written.
+type headerProtection struct {
+	policy HeaderPolicy
+	mode   string // hpClear or hpCipher
+}
+
+// protect parts a header: outer stays in front, and inner goes into the content
+// (RFC 9788, Section 5.2, in which Content-* fields of inner are the body's). With
+// HeadersUnprotected these are the Content-* fields alone. fallback is what is to
+// be added to a Content-Type that is not there yet.
+func (p headerProtection) protect(h *mimeraw.Header) (outer, inner *mimeraw.Header, fallback string) {
+	outer, inner = contentFields(h, false), contentFields(h, true)
+	if p.policy == HeadersUnprotected {
+		return outer, inner, ""
+	}
+	in, front := &mimeraw.Header{}, &mimeraw.Header{}
+	for _, f := range outer.Fields {
+		if !isAuthors(f) {
+			front.Fields = append(front.Fields, f)
+			continue
+		}
+		in.Fields = append(in.Fields, f)
+		shown, ok := f, true
+		if p.mode == hpCipher {
+			shown, ok = p.policy.conceal(f)
+		}
+		if !ok {
+			continue
+		}
+		front.Fields = append(front.Fields, shown)
+		if p.mode == hpCipher {
+			// RFC 9788, Section 2.2.
+			in.Fields = append(in.Fields, mimeraw.Field{Raw: append([]byte(fieldOuter+": "), shown.Raw...)})
+		}
+	}
+	fallback = ";\r\n hp=\"" + p.mode + "\""
+	for _, f := range inner.Fields {
+		if f.Is("Content-Type") {
+			f = withParam(f, fallback, p.mode)
+		}
+		in.Fields = append(in.Fields, f)
+	}
+	return front, in, fallback
+}
+
+// withParam adds the parameter hp to a Content-Type.
+func withParam(f mimeraw.Field, text, mode string) mimeraw.Field {
+	if m, err := mimeraw.ParseMediaType(f.Value()); err == nil {
+		if _, already := m.Params["hp"]; already {
+			m.Params["hp"] = mode
+			delete(m.Params, "hp-legacy-display")
+			if again, fieldErr := mimeraw.NewField("Content-Type", m.String()); fieldErr == nil {
+				return again
+			}
+		}
+	}
+	raw := bytes.TrimRight(f.Raw, "; \t\r\n")
+	return mimeraw.Field{Raw: append(slices.Clip(raw), text+"\r\n"...)}
+}
+
+// conceal returns a field as it stands in front; ok is false when it does not.
+func (p HeaderPolicy) conceal(f mimeraw.Field) (out mimeraw.Field, ok bool) {
+	if p == HeadersVisible {
+		return f, true
+	}
+	name := strings.ToLower(f.Name())
+	switch name {
+	case "subject": // RFC 9788, Section 3.2.1
+		return mustField(f, obscureSubject), true
+	case "comments", "keywords":
+		return f, false
+	}
+	if p != HeadersShy {
+		return f, true
+	}
+	switch name { // RFC 9788, Section 3.2.2
+	case "from", "sender", "reply-to", "to", "cc":
+		list, isList := parseMailboxes(f.Value())
+		if !isList {
+			return f, true
+		}
+		addresses := make([]string, len(list))
+		for i, m := range list {
+			addresses[i] = m.address
+		}
+		return mustField(f, strings.Join(addresses, ", ")), true
+	case "date":
+		if at, isDate := parseDate(f.Value()); isDate {
+			return mustField(f, at.UTC().Format(dateForm)), true
+		}
+	}
+	return f, true
+}
+
+// mustField returns a field with another value, which is printable.
+func mustField(f mimeraw.Field, value string) mimeraw.Field {
+	out, err := mimeraw.NewField(f.Name(), value)
+	if err != nil { // a line would be too long: it was, too
+		return f
+	}
+	return out
+}
+
+const dateForm = "Mon, 02 Jan 2006 15:04:05 -0700"
+
+// parseDate reads a date as programs write it: RFC 5322, Section 3.3.
+func parseDate(value string) (time.Time, bool) {
+	if i := strings.IndexByte(value, '('); i >= 0 {
+		value = strings.TrimRight(value[:i], " \t")
+	}
+	for _, form := range []string{"Mon, 2 Jan 2006 15:04:05 -0700", "2 Jan 2006 15:04:05 -0700", "Mon, 2 Jan 2006 15:04:05 MST"} {
+		if at, err := time.Parse(form, value); err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
