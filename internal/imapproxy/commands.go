@@ -165,13 +165,21 @@ func (s *session) login(tag, line string) error {
 	if !okName || !okPassword || words.at != len(held) {
 		return s.say("%s BAD LOGIN has a name and a password", tag)
 	}
+	if s.upstream == nil { // with Route
+		if err = s.connect(false, name); err != nil {
+			return err
+		}
+	}
 	c := &command{tag: tag}
 	s.begin(c)
 	text, err := s.sendStrings(c, tag+" LOGIN", name, password)
-	if err == nil && strings.HasPrefix(upper(text), "OK") {
-		err = s.loggedIn(name)
+	if err != nil {
+		return err
 	}
-	return err
+	if strings.HasPrefix(upper(text), "OK") {
+		return s.loggedIn(name, password)
+	}
+	return s.refused()
 }
 
 // sendStrings sends a command with strings, as quoted strings where that can be,
@@ -219,11 +227,26 @@ func (s *session) authenticate(tag, line, args string) error {
 			name.See(mechanism, decoded)
 		}
 	}
-	if len(initial) > 0 {
+	if len(initial) > 0 && s.upstream != nil {
 		see(strings.TrimPrefix(string(initial), "="))
 	}
 	c := &command{tag: tag}
-	s.begin(c)
+	if s.upstream == nil { // with Route
+		first, ok, err := s.firstResponse(tag, mechanism, string(initial))
+		if !ok || err != nil {
+			return err
+		}
+		see(first)
+		if err = s.connect(false, name.String()); err != nil {
+			return err
+		}
+		if ok, err = s.reopen(c, mechanism); !ok || err != nil {
+			return err
+		}
+		line = first + "\r\n"
+	} else {
+		s.begin(c)
+	}
 	for {
 		if err := s.toUpstream(line); err != nil {
 			return err
@@ -232,9 +255,9 @@ func (s *session) authenticate(tag, line, args string) error {
 		case <-c.more:
 		case text := <-c.finished:
 			if strings.HasPrefix(upper(text), "OK") {
-				return s.loggedIn(name.String())
+				return s.loggedIn(name.String(), name.Password())
 			}
-			return nil
+			return s.refused()
 		case <-s.done:
 			return s.ended()
 		}
@@ -248,8 +271,15 @@ func (s *session) authenticate(tag, line, args string) error {
 }
 
 // loggedIn finds out how the messages of an account are opened.
-func (s *session) loggedIn(account string) error {
-	s.account = account
+func (s *session) loggedIn(account, password string) error {
+	s.loggedInOK, s.account = true, account
+	if s.p.LoggedIn != nil {
+		var secret []byte
+		if password != "" {
+			secret = []byte(password)
+		}
+		s.p.LoggedIn(account, secret)
+	}
 	s.out.Lock()
 	s.view = view{login: true}
 	s.out.Unlock()

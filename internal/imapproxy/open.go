@@ -43,6 +43,9 @@ func (s *session) open(t *target, got *fetched) (*opened, error) {
 			return nil, err
 		}
 		t.fact = &fact
+		if s.p.Learn != nil && made.Message != nil {
+			s.p.Learn(s.account, made.Message, opts.Read.Time)
+		}
 	}
 	s.rendered.put(o)
 	return o, nil

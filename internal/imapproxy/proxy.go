@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postseal/postseal/internal/render"
+	"github.com/postseal/postseal/smime"
 )
 
 // A Proxy shows mailboxes of an upstream. It is not changed while it serves.
@@ -21,11 +22,31 @@ type Proxy struct {
 	// STARTTLS.
 	Connect func(ctx context.Context) (conn net.Conn, greeted bool, err error)
 
+	// Route is asked in the place of Connect where it is there: for the mail
+	// server of the account that a client wants to log in to, before it has. The
+	// client may log in by the mechanisms of saslrelay.Choosing then; when the
+	// server refuses that, the connection ends, since the next account may be one
+	// of another server.
+	Route func(ctx context.Context, account string) (conn net.Conn, greeted bool, err error)
+
 	// TLS is for STARTTLS; nil when it is not offered. Whether a connection is
 	// TLS already is seen from its type. With RequireTLS nothing but STARTTLS is
 	// possible before.
 	TLS        *cryptotls.Config
 	RequireTLS bool
+
+	// HideID keeps ID (RFC 2971) from the upstream until the client has logged in:
+	// for an upstream that believes this host what it says there of the client.
+	HideID bool
+
+	// LoggedIn is told of each login that the upstream has accepted, before Open is
+	// asked. password is nil where the mechanism does not show it. It may be nil.
+	LoggedIn func(account string, password []byte)
+
+	// Learn is given each message that is opened for the first time, with the time
+	// at which the upstream has received it, for those who collect certificates.
+	// The message is not to be kept. It may be nil.
+	Learn func(account string, m *smime.Message, received time.Time)
 
 	// Open returns how the messages of an account are opened, by its login name;
 	// nil shows them as they are. It is called once after each login.

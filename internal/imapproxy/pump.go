@@ -214,7 +214,7 @@ func (s *session) continuation(line []byte) error {
 	if c == nil {
 		return fmt.Errorf("%w: a continuation that nobody waits for", ErrSyntax)
 	}
-	if !c.own {
+	if !c.own && c.quiet.Add(-1) < 0 {
 		err := s.toClient(func() error {
 			_, err := s.cw.Write(line)
 			return err

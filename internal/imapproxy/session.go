@@ -52,10 +52,11 @@ type session struct {
 	done    chan struct{} // closed when the pump has ended
 	serial  int           // of our own commands
 
-	account  string
-	options  *render.Options // nil shows messages as they are
-	facts    Facts
-	rendered renderings
+	loggedInOK bool // the upstream has accepted a login
+	account    string
+	options    *render.Options // nil shows messages as they are
+	facts      Facts
+	rendered   renderings
 }
 
 // A mailbox is the one that is selected.
@@ -88,6 +89,8 @@ type command struct {
 	// take is given what the upstream says to FETCH; false passes it on to the
 	// client. nil passes all on.
 	take func(*response) bool
+	// quiet is how many continuations are ours.
+	quiet atomic.Int32
 	// more is told of continuations, finished of the completion.
 	more     chan struct{}
 	finished chan string // the completion without its tag
@@ -127,11 +130,11 @@ func (s *session) wait() {
 
 // serve carries out the client's commands.
 func (s *session) serve() error {
-	if s.view.login {
-		if err := s.connect(true); err != nil {
+	if s.view.login && s.p.Route == nil {
+		if err := s.connect(true, ""); err != nil {
 			return err
 		}
-	} else if err := s.say("* OK [CAPABILITY %s] %s is ready", strings.Join(s.view.filter([]string{"IMAP4rev1"}), " "), s.p.Name); err != nil {
+	} else if err := s.say("* OK [CAPABILITY %s] %s is ready", s.capabilities(), s.p.Name); err != nil {
 		return err
 	}
 	for {
@@ -180,8 +183,14 @@ func (s *session) command(line string) error {
 			args = more
 		}
 	}
+	if name == "ID" && s.p.HideID && !s.loggedInOK && s.view.login {
+		return s.hideID(tag, line)
+	}
 	if s.upstream == nil || !s.view.login {
-		return s.beforeLogin(tag, name)
+		choosing := s.p.Route != nil && s.view.login
+		if !choosing || name != "LOGIN" && name != "AUTHENTICATE" {
+			return s.beforeLogin(tag, name)
+		}
 	}
 	switch name {
 	case "STARTTLS":
@@ -214,7 +223,7 @@ func (s *session) command(line string) error {
 func (s *session) beforeLogin(tag, name string) error {
 	switch name {
 	case "CAPABILITY":
-		if err := s.say("* CAPABILITY %s", strings.Join(s.view.filter([]string{"IMAP4rev1"}), " ")); err != nil {
+		if err := s.say("* CAPABILITY %s", s.capabilities()); err != nil {
 			return err
 		}
 		return s.say("%s OK done", tag)
@@ -226,6 +235,9 @@ func (s *session) beforeLogin(tag, name string) error {
 		return errLeft
 	case "STARTTLS":
 		return s.startTLS(tag)
+	}
+	if s.view.login {
+		return s.say("%s BAD Log in first", tag)
 	}
 	return s.say("%s NO [PRIVACYREQUIRED] Say STARTTLS first", tag)
 }
@@ -257,8 +269,8 @@ func (s *session) startTLS(tag string) error {
 	s.client, s.cr = conn, bufio.NewReaderSize(conn, wireBuffer)
 	s.cw, s.view = bufio.NewWriterSize(conn, wireBuffer), view{login: true}
 	s.out.Unlock()
-	if s.upstream == nil {
-		return s.connect(false)
+	if s.upstream == nil && s.p.Route == nil {
+		return s.connect(false, "")
 	}
 	return nil
 }
@@ -287,9 +299,13 @@ func (s *session) hurry(conn net.Conn) error {
 }
 
 // connect goes to the upstream. With greet its greeting is passed on, or ours in
-// its place.
-func (s *session) connect(greet bool) error {
-	conn, greeted, err := s.p.Connect(s.ctx)
+// its place. The account is for Route.
+func (s *session) connect(greet bool, account string) error {
+	to := s.p.Connect
+	if s.p.Route != nil {
+		to = func(ctx context.Context) (net.Conn, bool, error) { return s.p.Route(ctx, account) }
+	}
+	conn, greeted, err := to(s.ctx)
 	if err != nil {
 		s.p.log().Warn("the mail server cannot be reached", "error", err)
 		_ = s.say("* BYE [UNAVAILABLE] The mail server cannot be reached")

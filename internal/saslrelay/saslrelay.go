@@ -29,12 +29,34 @@ func Offered(upstream []string) []string {
 
 // A Name finds out who logs in, where that can be seen. The zero value is ready.
 type Name struct {
-	name  string // as far as it is known
-	steps int
+	name     string // as far as it is known
+	password string
+	steps    int
 }
 
 // String returns the name, or "" when it could not be seen.
 func (l *Name) String() string { return l.name }
+
+// Password returns the password, or "" when the mechanism does not show it: PLAIN
+// and LOGIN do. What a PLAIN client sends when it acts as another than whose
+// password it has is no password of the name, and is not returned.
+func (l *Name) Password() string { return l.password }
+
+// chooses are the mechanisms whose first response names the account.
+var chooses = []string{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}
+
+// Choosing returns the mechanisms that serve where the upstream is chosen by the
+// name of the account: the client's first response has it.
+func Choosing() []string { return slices.Clone(chooses) }
+
+// Begin returns the challenge before the client's first response, as the upstream
+// would send it.
+func Begin(mechanism string) string {
+	if mechanism == "LOGIN" {
+		return "Username:"
+	}
+	return ""
+}
 
 // See takes a response of the client, nil for none. The mechanism is in upper
 // case.
@@ -49,12 +71,15 @@ func (l *Name) See(mechanism string, response []byte) {
 		// RFC 4616: authzid NUL authcid NUL passwd. What the server acts as is the
 		// first, where it is given.
 		if parts := strings.Split(text, "\x00"); len(parts) == 3 {
-			if l.name = parts[1]; parts[0] != "" {
-				l.name = parts[0]
+			l.name, l.password = parts[1], parts[2]
+			if parts[0] != "" && parts[0] != parts[1] {
+				l.name, l.password = parts[0], ""
 			}
 		}
 	case mechanism == "LOGIN" && l.steps == 1:
 		l.name = text
+	case mechanism == "LOGIN" && l.steps == 2:
+		l.password = text
 	case mechanism == "XOAUTH2" && l.steps == 1:
 		for field := range strings.SplitSeq(text, "\x01") {
 			if user, ok := strings.CutPrefix(field, "user="); ok {

@@ -28,6 +28,7 @@ func TestName(t *testing.T) {
 		{"PLAIN", []string{"bob\x00admin\x00secret"}, "bob"},
 		{"PLAIN", []string{"nonsense"}, ""},
 		{"LOGIN", []string{"alice", "secret"}, "alice"},
+
 		{"XOAUTH2", []string{"user=alice@example.org\x01auth=Bearer token\x01\x01"}, "alice@example.org"},
 		{"OAUTHBEARER", []string{"n,a=alice@example.org,\x01host=x\x01auth=Bearer t\x01\x01"}, "alice@example.org"},
 		{"SCRAM-SHA-256", []string{"n,,n=al=2Cice,r=nonce", "c=biws,r=x,p=y"}, "al,ice"},
@@ -43,6 +44,32 @@ func TestName(t *testing.T) {
 		}
 		if n.String() != tc.want {
 			t.Errorf("%s %q: %q, want %q", tc.mechanism, tc.responses, n.String(), tc.want)
+		}
+	}
+}
+
+func TestPassword(t *testing.T) {
+	for _, tc := range []struct {
+		mechanism string
+		responses []string
+		want      string
+	}{
+		{"PLAIN", []string{"\x00alice\x00secret"}, "secret"},
+		{"PLAIN", []string{"alice\x00alice\x00secret"}, "secret"},
+		{"PLAIN", []string{"bob\x00admin\x00secret"}, ""},
+		{"PLAIN", []string{"nonsense"}, ""},
+		{"LOGIN", []string{"alice", "secret"}, "secret"},
+		{"LOGIN", []string{"alice"}, ""},
+		{"XOAUTH2", []string{"user=alice@example.org\x01auth=Bearer token\x01\x01"}, ""},
+		{"OAUTHBEARER", []string{"n,a=alice@example.org,\x01host=x\x01auth=Bearer t\x01\x01"}, ""},
+		{"CRAM-MD5", []string{"alice 0123456789abcdef"}, ""},
+	} {
+		var n Name
+		for _, r := range tc.responses {
+			n.See(tc.mechanism, []byte(r))
+		}
+		if n.Password() != tc.want {
+			t.Errorf("%s %q: %q, want %q", tc.mechanism, tc.responses, n.Password(), tc.want)
 		}
 	}
 }

@@ -21,12 +21,31 @@ func (x *exchange) Next(response []byte) ([]byte, bool, error) {
 	x.login.See(x.mechanism, response)
 	var r *Reply
 	var err error
+	if x.s.p.Route != nil && !x.begun {
+		if response == nil {
+			return []byte(saslrelay.Begin(x.mechanism)), false, nil
+		}
+		if err = x.s.route(x.login.String()); err != nil {
+			return nil, false, err
+		}
+		if x.mechanism == "LOGIN" { // its first question was asked here
+			x.begun = true
+			if r, err = x.s.up.auth(x.mechanism, nil); err != nil || r.Code != 334 {
+				return x.next(r, err)
+			}
+		}
+	}
 	if !x.begun {
 		x.begun = true
 		r, err = x.s.up.auth(x.mechanism, response)
 	} else {
 		r, err = x.s.up.respond(response)
 	}
+	return x.next(r, err)
+}
+
+// next passes a reply of the upstream on.
+func (x *exchange) next(r *Reply, err error) ([]byte, bool, error) {
 	x.s.authenticating = err == nil && r.Code == 334
 	switch {
 	case err != nil:
@@ -38,10 +57,10 @@ func (x *exchange) Next(response []byte) ([]byte, bool, error) {
 		}
 		return challenge, false, nil
 	case r.Code == 235:
-		x.s.authenticated(x.login.String())
+		x.s.authenticated(&x.login)
 		return nil, true, nil
 	}
-	x.s.p.log().Info("login refused", "mechanism", x.mechanism, "code", r.Code)
+	x.s.p.log().Info("login refused", "account", x.login.String(), "mechanism", x.mechanism, "code", r.Code)
 	return nil, false, r.forClient()
 }
 

@@ -42,11 +42,26 @@ type Proxy struct {
 	// STARTTLS.
 	Connect func(ctx context.Context) (conn net.Conn, greeted bool, err error)
 
+	// Route is asked in the place of Connect where it is there: for the mail
+	// server of the account that a client wants to log in to, before it has. What
+	// the server can do is not known then when the client says EHLO: it is offered
+	// the mechanisms of saslrelay.Choosing, and no extensions.
+	Route func(ctx context.Context, account string) (conn net.Conn, greeted bool, err error)
+
 	// TLS is for STARTTLS; nil when it is not offered. Whether a connection is
 	// TLS already is seen from its type. Without RequireTLS clients may send
 	// mail, though not log in, on a connection that anybody can read.
 	TLS        *cryptotls.Config
 	RequireTLS bool
+
+	// RequireLogin refuses mail of clients that have not logged in. The upstream
+	// may take everything that comes from this host.
+	RequireLogin bool
+
+	// LoggedIn is told of each login that the upstream has accepted, before Keys
+	// is asked. password is nil where the mechanism does not show it. It may be
+	// nil.
+	LoggedIn func(account string, password []byte)
 
 	// Keys returns those of an account, by its login name, which is empty when
 	// nobody has logged in or the name could not be seen. It may return nil.

@@ -39,24 +39,62 @@ func (b *backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
 		s.refusal = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Say STARTTLS first"}
 		return s, nil
 	}
-	conn, greeted, err := b.p.Connect(b.ctx)
-	if err != nil {
-		b.p.log().Warn("the mail server cannot be reached", "error", err)
-		return nil, temporary("4.4.1", "The mail server cannot be reached")
+	if b.p.Route != nil {
+		s.server, s.isTLS = c.Server(), isTLS
+		b.setSession(s)
+		return s, nil
 	}
-	if s.up, err = newUpstream(conn, greeted); err == nil {
-		err = s.up.hello(b.p.Name)
+	conn, greeted, err := b.p.Connect(b.ctx)
+	if err = s.greet(conn, greeted, err); err != nil {
+		return nil, err
+	}
+	s.extend(c.Server(), isTLS)
+	b.setSession(s)
+	return s, nil
+}
+
+func (b *backend) setSession(s *session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.session = s
+}
+
+// greet says hello to the upstream. The error is a reply.
+func (s *session) greet(conn net.Conn, greeted bool, err error) error {
+	if err != nil {
+		s.p.log().Warn("the mail server cannot be reached", "error", err)
+		return temporary("4.4.1", "The mail server cannot be reached")
+	}
+	up, err := newUpstream(conn, greeted)
+	if err == nil {
+		err = up.hello(s.p.Name)
 	}
 	if err != nil {
 		_ = conn.Close()
-		b.p.log().Warn("the mail server does not answer", "error", err)
-		return nil, temporary("4.4.2", "The mail server does not answer as it should")
+		s.p.log().Warn("the mail server does not answer", "error", err)
+		return temporary("4.4.2", "The mail server does not answer as it should")
 	}
-	s.extend(c.Server(), isTLS)
-	b.mu.Lock()
-	b.session = s
-	b.mu.Unlock()
-	return s, nil
+	s.b.mu.Lock() // hangUp looks from another goroutine
+	s.up = up
+	s.b.mu.Unlock()
+	return nil
+}
+
+// route finds the upstream of an account, when that is what it depends on. One
+// that has refused a login is left, since the next may be for another.
+func (s *session) route(account string) error {
+	if s.up != nil {
+		s.up.quit()
+		s.b.mu.Lock()
+		s.up = nil
+		s.b.mu.Unlock()
+	}
+	conn, greeted, err := s.p.Route(s.ctx, account)
+	if err = s.greet(conn, greeted, err); err != nil {
+		return err
+	}
+	s.extend(s.server, s.isTLS)
+	return nil
 }
 
 // extend has the server offer what the upstream has. The server is this
@@ -130,8 +168,12 @@ type session struct {
 	ctx context.Context
 	up  *upstream // nil when nothing but STARTTLS is possible
 
+	server *smtp.Server // of the client's connection, with Route
+	isTLS  bool
+
 	refusal        error // what everything is answered with; may be nil
 	authenticating bool  // the upstream waits for a response
+	loggedIn       bool
 	account        string
 	keys           Keys
 
@@ -177,7 +219,10 @@ var (
 
 // AuthMechanisms implements smtp.AuthSession.
 func (s *session) AuthMechanisms() []string {
-	if s.up == nil {
+	switch {
+	case s.refusal == nil && s.p.Route != nil && !s.loggedIn:
+		return saslrelay.Choosing()
+	case s.up == nil:
 		return nil
 	}
 	return saslrelay.Offered(s.up.mechanisms())
@@ -185,7 +230,10 @@ func (s *session) AuthMechanisms() []string {
 
 // Auth implements smtp.AuthSession.
 func (s *session) Auth(mechanism string) (sasl.Server, error) {
-	if err := s.ready(); err != nil {
+	if s.refusal == nil && s.loggedIn {
+		return nil, permanent(503, "5.5.1", "You have logged in already") // RFC 4954, Section 4
+	}
+	if err := s.ready(); err != nil && !(s.refusal == nil && s.p.Route != nil) {
 		return nil, err
 	}
 	if !slices.Contains(s.AuthMechanisms(), mechanism) {
@@ -195,9 +243,17 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 }
 
 // authenticated notes who has logged in.
-func (s *session) authenticated(name string) {
-	s.account = name
-	s.p.log().Info("logged in", "account", name)
+func (s *session) authenticated(login *saslrelay.Name) {
+	s.loggedIn, s.account = true, login.String()
+	s.p.log().Info("logged in", "account", s.account)
+	if s.p.LoggedIn == nil {
+		return
+	}
+	var password []byte
+	if text := login.Password(); text != "" {
+		password = []byte(text)
+	}
+	s.p.LoggedIn(s.account, password)
 }
 
 // ready tells whether the upstream can be asked.
@@ -205,11 +261,17 @@ func (s *session) ready() error {
 	if s.refusal != nil {
 		return s.refusal
 	}
+	if s.up == nil {
+		return errLoginFirst
+	}
 	if err := s.cancelAuth(); err != nil {
 		return s.lost(err)
 	}
 	return nil
 }
+
+// errLoginFirst is the reply to those who have to log in (RFC 4954, Section 6).
+var errLoginFirst = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Log in first"}
 
 // lost is the reply when the upstream is gone, or makes no sense.
 func (s *session) lost(err error) error {
@@ -245,6 +307,9 @@ func (s *session) Logout() error {
 func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	if err := s.ready(); err != nil {
 		return err
+	}
+	if s.p.RequireLogin && !s.loggedIn {
+		return errLoginFirst
 	}
 	if s.current() != nil {
 		return permanent(503, "5.5.1", "There is a message under way: say RSET first")
