@@ -4,8 +4,8 @@
 // It implements the message format of RFC 8551, the comparison of signer and
 // sender of RFC 8550, Section 3, and the status words of RFC 9219, on top of
 // package cms; the multipart types are those of RFC 1847 and RFC 2046,
-// compression that of RFC 3274. Header protection is that of
-// RFC 9788: the fields of a message can be signed, encrypted and hidden with its body.
+// compression that of RFC 3274. With header protection (RFC 9788) the fields of a
+// message are signed, encrypted and hidden with its body.
 //
 // Sign, Encrypt and Compress take a message, header and body, and give the
 // protected message. Read takes a message with any number of layers and gives
@@ -30,7 +30,8 @@
 //   - A signer is trusted for a message only when its From field is one of the
 //     addresses of the signer's certificate, if it has any; where there is
 //     nothing to compare, a warning says so. The header of the message is not
-//     signed: everybody on the way can change its Subject, Date and To.
+//     signed: everybody on the way can change its Subject, Date and To, unless
+//     Message.HeaderProtection says that its author protected it.
 //   - Layers, headers and the depth and number of parts are limited, as is all
 //     that package cms holds. Content in temporary files is encrypted under a
 //     key that only memory holds.
