@@ -135,7 +135,7 @@ func TestExplain(t *testing.T) {
 
 // observations are on messages and certificates that are read nevertheless.
 var observations = []string{
-	"smime.ClosedPartError", "smime.OuterSignatureError", "smime.UnauthenticatedError", "smime.DisplayNameError",
+	"smime.ClosedPartError", "smime.OuterSignatureError", "smime.UnauthenticatedError", "smime.DisplayNameError", "smime.FromMismatchError",
 	"smime.UncheckedSenderError", "pki.KeyError",
 }
 
