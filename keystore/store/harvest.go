@@ -118,7 +118,7 @@ func (h *harvest) check() error {
 // chooseEncryption finds the certificate to encrypt to.
 func (h *harvest) chooseEncryption(known *Correspondent) {
 	signer := h.msg.Result.Certificate
-	id, named, ok := preference(h.msg.Result.Signed)
+	id, named, ok := keystore.ParsePreference(h.msg.Result.Signed)
 	if !ok {
 		return
 	}
@@ -174,7 +174,7 @@ func (h *harvest) store(ctx context.Context, tx *sql.Tx) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ciphers := capabilities(h.msg.Result.Signed); ciphers != nil {
+	if ciphers := keystore.ParseCapabilities(h.msg.Result.Signed); ciphers != nil {
 		if err = putCapabilities(ctx, tx, h.address, ciphers, h.at); err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package store
+package keystore
 
 import (
 	"slices"
@@ -12,15 +12,16 @@ import (
 	"github.com/postseal/postseal/internal/oid"
 )
 
-// capabilities returns the ciphers of a signer's SMIMECapabilities that are
+// ParseCapabilities returns the ciphers of a signer's SMIMECapabilities that are
 // written here, in the signer's order (RFC 8551, Section 2.5.2). It is nil when
-// there is no such attribute or it is malformed.
+// there is no such attribute or it is malformed. The attributes have to be
+// those of a signature that was found to be valid.
 //
 //	SMIMECapabilities ::= SEQUENCE OF SMIMECapability
 //	SMIMECapability ::= SEQUENCE {
 //	  capabilityID OBJECT IDENTIFIER,
 //	  parameters ANY DEFINED BY capabilityID OPTIONAL }
-func capabilities(signed cms.Attributes) []cms.Cipher {
+func ParseCapabilities(signed cms.Attributes) []cms.Cipher {
 	value, ok := signed.Get(oid.AttrSMIMECapabilities)
 	s := cryptobyte.String(value)
 	var list cryptobyte.String
@@ -41,7 +42,7 @@ func capabilities(signed cms.Attributes) []cms.Cipher {
 	return out
 }
 
-// preference returns the name of the certificate that a signer wants to be
+// ParsePreference returns the name of the certificate that a signer wants to be
 // used for encryption. named is false when the attributes say nothing of it;
 // ok is false when what they say cannot be read.
 //
@@ -52,7 +53,7 @@ func capabilities(signed cms.Attributes) []cms.Cipher {
 //
 // QUIRK(Outlook): it has an attribute of its own, which holds the
 // IssuerAndSerialNumber alone. It sends both.
-func preference(signed cms.Attributes) (id cms.CertificateID, named, ok bool) {
+func ParsePreference(signed cms.Attributes) (id cms.CertificateID, named, ok bool) {
 	if signed.Has(oid.AttrEncrypKeyPref) {
 		value, one := signed.Get(oid.AttrEncrypKeyPref)
 		id, ok = parsePreference(value)
