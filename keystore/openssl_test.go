@@ -4,6 +4,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/pem"
 	"errors"
@@ -12,6 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cloudflare/circl/sign/ed448"
+
+	"github.com/postseal/postseal/internal/alg"
+	"github.com/postseal/postseal/internal/oid"
 	"github.com/postseal/postseal/internal/testpki"
 
 	//lint:ignore SA1019 old keys are DSA keys (RFC 4134)
@@ -143,10 +148,14 @@ func TestOpenSSLKeyTypes(t *testing.T) {
 		{"-algorithm ED25519", isType[ed25519.PrivateKey]},
 		{"-algorithm X25519", isType[*ecdh.PrivateKey]},
 		{"-paramfile dsa.par", isType[*dsa.PrivateKey]},
-		{"-algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit", nil},
+		{"-algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit", isOn(elliptic.P256())},
+		{"-algorithm EC -pkeyopt ec_paramgen_curve:P-384 -pkeyopt ec_param_enc:explicit", isOn(elliptic.P384())},
+		{"-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP256r1", isOn(brainpool(t, oid.BrainpoolP256r1))},
+		{"-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP512r1 -pkeyopt ec_param_enc:explicit", isOn(brainpool(t, oid.BrainpoolP512r1))},
 		{"-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1", nil},
-		{"-algorithm ED448", nil},
-		{"-algorithm X448", nil},
+		{"-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -pkeyopt ec_param_enc:explicit", nil},
+		{"-algorithm ED448", isType[ed448.PrivateKey]},
+		{"-algorithm X448", isType[*alg.X448PrivateKey]},
 	} {
 		data := openssl(t, dir, append([]string{"genpkey"}, strings.Fields(c.args)...)...)
 		key, err := ParsePrivateKey("key", data, nil)
@@ -170,6 +179,23 @@ func TestOpenSSLKeyTypes(t *testing.T) {
 			t.Errorf("traditional DSA: %v", err)
 		}
 	}
+}
+
+// isOn checks that a key is one for ECDSA on a curve.
+func isOn(curve elliptic.Curve) func(key any) bool {
+	return func(key any) bool {
+		k, ok := key.(*ecdsa.PrivateKey)
+		return ok && k.Curve == curve
+	}
+}
+
+func brainpool(t *testing.T, name oid.OID) elliptic.Curve {
+	t.Helper()
+	curve, ok := alg.BrainpoolCurve(name)
+	if !ok {
+		t.Fatalf("no curve %v", name)
+	}
+	return curve
 }
 
 func isType[T any](key any) bool {

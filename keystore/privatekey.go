@@ -19,6 +19,7 @@ import (
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
+	"github.com/postseal/postseal/pki"
 )
 
 // ParsePrivateKey reads the first private key in data, PEM or DER, in the form
@@ -128,7 +129,7 @@ func parseKey(object []byte, a *asker, w *work) (crypto.PrivateKey, error) {
 	case seq.PeekASN1Tag(asn1.SEQUENCE):
 		return parsePKCS8(object)
 	case seq.PeekASN1Tag(asn1.OCTET_STRING):
-		return parseSEC1(object, "")
+		return parseSEC1(object, nil)
 	}
 	// RSAPrivateKey has nine numbers, OpenSSL's DSA keys have six.
 	numbers := 1
@@ -173,11 +174,7 @@ func parsePKCS8(object cryptobyte.String) (crypto.PrivateKey, error) {
 	case oid.RSA, oid.RSAPSS, oid.RSAES:
 		return parseRSA(content)
 	case oid.EC, oid.ECDH:
-		var curve oid.OID
-		if params := cryptobyte.String(algorithm.Parameters); !der.ReadOID(&params, &curve) {
-			return nil, &UnsupportedError{What: "a curve without a name"}
-		}
-		return parseSEC1(content, curve)
+		return parseSEC1(content, algorithm.Parameters)
 	case oid.Ed25519:
 		seed, err := parseCurveKey(content, ed25519.SeedSize)
 		if err != nil {
@@ -226,17 +223,24 @@ var curves = map[oid.OID]elliptic.Curve{
 	oid.P224: elliptic.P224(), oid.P256: elliptic.P256(), oid.P384: elliptic.P384(), oid.P521: elliptic.P521(),
 }
 
-// parseSEC1 reads an ECPrivateKey (RFC 5915, Section 3), on curve or, when
-// that is empty, on the curve that the key names.
-func parseSEC1(content cryptobyte.String, curve oid.OID) (crypto.PrivateKey, error) {
+// parseSEC1 reads an ECPrivateKey (RFC 5915, Section 3), on the curve of
+// ECParameters outside of it or, when there are none, on that of its own.
+//
+// QUIRK: RFC 5915, Section 3, has the curve named; keys with its parameters
+// instead are in use.
+func parseSEC1(content cryptobyte.String, outer []byte) (crypto.PrivateKey, error) {
 	var seq, secret, params cryptobyte.String
 	var present bool
 	if !content.ReadASN1(&seq, asn1.SEQUENCE) || !seq.SkipASN1(asn1.INTEGER) || !seq.ReadASN1(&secret, asn1.OCTET_STRING) ||
 		!seq.ReadOptionalASN1(&params, &present, der.Context(0, true)) {
 		return nil, malformed("ECPrivateKey")
 	}
-	if curve == "" && !der.ReadOID(&params, &curve) {
-		return nil, &UnsupportedError{What: "a curve without a name"}
+	if len(outer) > 0 {
+		params = outer
+	}
+	curve, err := pki.CurveName(params)
+	if err != nil {
+		return nil, &UnsupportedError{What: "a curve that is not one of those with a name"}
 	}
 	c, ok := curves[curve]
 	isBrainpool := false

@@ -93,6 +93,18 @@ func parseEC(params, bits []byte) (crypto.PublicKey, string) {
 	return key, ""
 }
 
+// CurveName returns the name of the curve that ECParameters (RFC 5480, Section
+// 2.1.1) name or describe, as those of keys and certificates do. A description
+// is taken for the curve that it repeats in full, of those whose keys this
+// package reads, and for nothing else. The error is a [*KeyError].
+func CurveName(params []byte) (oid.OID, error) {
+	name, problem := curveName(params)
+	if problem != "" {
+		return "", &KeyError{oid.EC, problem}
+	}
+	return name, nil
+}
+
 // curveName returns the name of the curve of ECParameters, or what is wrong.
 //
 //	ECParameters ::= CHOICE { namedCurve OBJECT IDENTIFIER,

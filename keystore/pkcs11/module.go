@@ -116,7 +116,7 @@ func moduleDirs() []string {
 type module struct {
 	api     cryptoki
 	library Library
-	refused refusedPINs
+	pins    pins
 
 	refs    int  // guarded by modules.mu
 	foreign bool // somebody else in this process has initialized it

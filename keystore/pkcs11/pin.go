@@ -80,43 +80,53 @@ func readPIN(name string) ([]byte, error) {
 	return data, nil
 }
 
-// refusedPINs remembers, by token, the PIN that was refused last: as a hash
-// under a key of this process.
-type refusedPINs struct {
-	mu  sync.Mutex
-	key []byte
-	m   map[string][]byte
+// pins remembers, by token, the PIN that was refused last and the one that was
+// taken last: as hashes under a key of this process.
+type pins struct {
+	mu             sync.Mutex
+	key            []byte
+	refused, taken map[string][]byte
 }
 
-func (r *refusedPINs) hash(pin []byte) []byte {
-	if r.key == nil {
-		r.key = make([]byte, 32)
-		_, _ = rand.Read(r.key) // never fails
+func (p *pins) hash(pin []byte) []byte {
+	if p.key == nil {
+		p.key = make([]byte, 32)
+		_, _ = rand.Read(p.key) // never fails
+		p.refused, p.taken = make(map[string][]byte), make(map[string][]byte)
 	}
-	h := hmac.New(sha256.New, r.key)
+	h := hmac.New(sha256.New, p.key)
 	h.Write(pin)
 	return h.Sum(nil)
 }
 
-// has reports whether the token has refused this PIN.
-func (r *refusedPINs) has(token string, pin []byte) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.m[token] != nil && hmac.Equal(r.m[token], r.hash(pin))
+// wasRefused reports whether the token has refused this PIN, and taken none
+// since.
+func (p *pins) wasRefused(token string, pin []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sum := p.hash(pin)
+	return p.refused[token] != nil && hmac.Equal(p.refused[token], sum)
 }
 
-// add notes that a PIN was refused, and remove that the token has taken one.
-func (r *refusedPINs) add(token string, pin []byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.m == nil {
-		r.m = make(map[string][]byte)
-	}
-	r.m[token] = r.hash(pin)
+// refuse notes that a PIN was refused.
+func (p *pins) refuse(token string, pin []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused[token] = p.hash(pin)
 }
 
-func (r *refusedPINs) remove(token string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.m, token)
+// take notes that a PIN was taken.
+func (p *pins) take(token string, pin []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken[token] = p.hash(pin)
+	delete(p.refused, token)
+}
+
+// differs reports whether another PIN than this one was taken.
+func (p *pins) differs(token string, pin []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sum := p.hash(pin)
+	return p.taken[token] != nil && !hmac.Equal(p.taken[token], sum)
 }

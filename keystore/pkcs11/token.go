@@ -206,7 +206,11 @@ func (t *Token) login(s handle, user uint, what string) error {
 	t.pinMu.Lock()
 	defer t.pinMu.Unlock()
 	if t.info.PINPad {
-		return t.logged(t.mod.api.Login(s, user, nil), user)
+		err := t.mod.api.Login(s, user, nil)
+		if isOneOf(err, rvUserAlreadyLoggedIn) && user == ckuUser {
+			return nil
+		}
+		return called("C_Login", err)
 	}
 	if t.pin == nil {
 		return keystore.ErrPassphraseNeeded
@@ -219,22 +223,22 @@ func (t *Token) login(s handle, user uint, what string) error {
 		return fmt.Errorf("asking for the PIN: %w", err)
 	}
 	name := t.info.URI().String()
-	if t.mod.refused.has(name, pin) {
+	if t.mod.pins.wasRefused(name, pin) {
 		return keystore.ErrPassphrase
 	}
 	err = t.mod.api.Login(s, user, pin)
 	switch {
 	case err == nil:
-		t.mod.refused.remove(name)
+		t.mod.pins.take(name, pin)
 	case isOneOf(err, rvPINIncorrect):
-		t.mod.refused.add(name, pin)
-	}
-	return t.logged(err, user)
-}
-
-func (t *Token) logged(err error, user uint) error {
-	if user == ckuUser && isOneOf(err, rvUserAlreadyLoggedIn) {
-		return nil // by another part of this process
+		t.mod.pins.refuse(name, pin)
+	case user == ckuUser && isOneOf(err, rvUserAlreadyLoggedIn):
+		// A login is that of the whole process, and the token does not look at
+		// the PIN. Who does not know it does not get in by that of another part.
+		if t.mod.pins.differs(name, pin) {
+			return keystore.ErrPassphrase
+		}
+		return nil
 	}
 	return called("C_Login", err)
 }

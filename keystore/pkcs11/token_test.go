@@ -176,9 +176,13 @@ func TestWrongPIN(t *testing.T) {
 	if _, err = token.Identities(); err != nil || f.logins != 2 {
 		t.Errorf("the right PIN: %v, %d logins", err, f.logins)
 	}
-	// The login is that of the process.
-	if _, err = other.Identities(); err == nil {
-		t.Error("a PIN that was refused is taken now")
+	// The login is that of the process, and the token does not look at the PIN.
+	_, err = other.Identities()
+	wantFileErr(t, "a PIN that was refused before", err, "pkcs11:serial=card1", keystore.ErrPassphrase)
+	_, err = openFake(t, f, "pkcs11:model=F", fixedPIN("hunter3")).Identities()
+	wantFileErr(t, "a PIN that was never shown", err, "pkcs11:model=F", keystore.ErrPassphrase)
+	if _, err = openFake(t, f, "pkcs11:model=F", fixedPIN(fakePIN)).Identities(); err != nil || f.logins != 2 {
+		t.Errorf("the right PIN again: %v, %d logins", err, f.logins)
 	}
 }
 

@@ -240,20 +240,23 @@ func find(attrs []attribute, name string) (string, bool) {
 // String returns the URI with its known attributes in a fixed order, the
 // others after them, and all that needs it encoded. It has no pin-value: where
 // there was one, the text is not the whole URI.
-func (u *URI) String() string { return u.text(true) }
+func (u *URI) String() string {
+	return textOf(ordered(u.path, pathNames), ordered(u.query, queryNames))
+}
 
 // GoString is String, so that no form of package fmt shows the PIN.
-func (u *URI) GoString() string { return u.text(true) }
+func (u *URI) GoString() string { return u.String() }
 
 // Name returns the URI without its query, to be shown to people: it says what
-// is named and not how to get at it.
-func (u *URI) Name() string { return u.text(false) }
+// is named and not how to get at it. Its attributes are in the order in which
+// they came, so that who wrote the URI knows it again.
+func (u *URI) Name() string { return textOf(u.path, nil) }
 
-func (u *URI) text(query bool) string {
+func textOf(path, query []attribute) string {
 	var b strings.Builder
 	b.WriteString(scheme)
 	separator := ""
-	for _, a := range ordered(u.path, pathNames) {
+	for _, a := range path {
 		b.WriteString(separator)
 		b.WriteString(a.name + "=")
 		if a.name == AttrID {
@@ -265,8 +268,8 @@ func (u *URI) text(query bool) string {
 		separator = ";"
 	}
 	separator = "?"
-	for _, a := range ordered(u.query, queryNames) {
-		if !query || a.name == QueryPINValue {
+	for _, a := range query {
+		if a.name == QueryPINValue {
 			continue
 		}
 		b.WriteString(separator)
