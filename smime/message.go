@@ -63,7 +63,8 @@ func (m *Message) Header() textproto.Header {
 }
 
 // Body returns a reader over the body of the content as it was signed or
-// encrypted, in its transfer encoding. Readers are independent of each other
+// encrypted, in its transfer encoding; where the content is a message/rfc822 that
+// wraps the message (RFC 8551, Section 3.1), over the body of that. Readers are independent of each other
 // and work until Close.
 func (m *Message) Body() io.Reader { return m.body.reader() }
 

@@ -231,6 +231,38 @@ func (f *entityForm) Close() error {
 	return layer.Close()
 }
 
+// TestWrapped reads messages that are wrapped in a message/rfc822 (RFC 8551,
+// Section 3.1), and leaves those that are forwarded.
+func TestWrapped(t *testing.T) {
+	wrapped := "Content-Type: message/rfc822\r\n\r\n" + letter + "Content-Type: text/plain\r\n\r\nHello\r\n"
+	front := strings.Replace(letter, "Handling the contract", "...", 1) + "\r\n"
+	m := mustRead(t, protect(t, front+wrapped, asContent), readOptions())
+	shown, body := split(t, opened(t, m))
+	if m.HeaderProtection != "clear" || body != "Hello\r\n" || text(t, m.Body()) != body || !strings.HasPrefix(text(t, m.Content()), "Content-Type: message/rfc822") {
+		t.Errorf("%q, %q", m.HeaderProtection, body)
+	}
+	has(t, "wrapped", shown, "Subject: Handling the contract", "Content-Type: text/plain")
+	lacks(t, "wrapped", shown, "...", "rfc822")
+	for what, content := range map[string]string{
+		"of somebody else":  strings.Replace(wrapped, "Alice <alice@example.test>", "carol@example.test", 1),
+		"another one":       strings.Replace(wrapped, "<1@example.test>", "<2@example.test>", 1),
+		"forwarded":         strings.Replace(wrapped, "message/rfc822", "message/rfc822; forwarded=yes", 1),
+		"attached":          "Content-Disposition: attachment\r\n" + wrapped,
+		"with several From": strings.Replace(wrapped, "From:", "From: carol@example.test\r\nFrom:", 1),
+	} {
+		m = mustRead(t, protect(t, front+content, asContent), readOptions())
+		if shown, _ = split(t, opened(t, m)); m.HeaderProtection != "" || !strings.Contains(shown, "Subject: ...") {
+			t.Errorf("%s: %q in\n%s", what, m.HeaderProtection, shown)
+		}
+	}
+	// A signature that is not valid protects nothing.
+	signedForm := protect(t, front+wrapped, signed(nil))
+	m, err := read(t, strings.Replace(signedForm, "Hello", "Hallo", 1), readOptions())
+	if err == nil || m.HeaderProtection != "" {
+		t.Errorf("%v, %q", err, m.HeaderProtection)
+	}
+}
+
 func TestPolicies(t *testing.T) {
 	for in, want := range map[string]string{
 		"Date: Wed, 11 Mar 2026 11:08:43 +0100 (CET)": "Date: Wed, 11 Mar 2026 10:08:43 +0000",

@@ -1,6 +1,7 @@
 package smime
 
 import (
+	"bufio"
 	"slices"
 	"strings"
 
@@ -92,6 +93,9 @@ func (r *reader) settleProtected() {
 	m := r.msg
 	if m.protected == nil {
 		r.sender = newSender(m.outer)
+		if m.Encrypted || m.Signed {
+			r.unwrap()
+		}
 		return
 	}
 	if !m.Encrypted && !m.Signed {
@@ -108,6 +112,34 @@ func (r *reader) settleProtected() {
 		m.outerFrom = true
 		r.sender = newSender(m.outer)
 	}
+}
+
+// unwrap takes a message/rfc822 that wraps the message itself for the message: RFC
+// 8551, Section 3.1, has it so, and RFC 9788, Section 4.10 keeps it readable. It is
+// told from one that was forwarded by its sender and its Message-ID.
+func (r *reader) unwrap() {
+	m := r.msg
+	media := mediaType(m.inner, "")
+	encoding := transferEncoding(m.inner)
+	_, attached := m.inner.Get("Content-Disposition")
+	if r.err != nil || media.Type != messageRFC822 || media.Params["forwarded"] != "" || attached || encoding == "base64" || encoding == "quoted-printable" {
+		return
+	}
+	wrapped := newHead(r.opts.MaxHeader)
+	if wrapped.read(bufio.NewReader(m.body.raw())) != nil || wrapped.marks > 0 || recognise(wrapped.header) != kindOther {
+		return
+	}
+	fields := protectedFields(wrapped.header)
+	outer, isOuter := newSender(m.outer).author.single()
+	inner, isInner := newSender(fields).author.single()
+	outerID, _ := m.outer.Get("Message-ID")
+	innerID, hasID := fields.Get("Message-ID")
+	if !isOuter || !isInner || outer != inner || hasID && innerID != outerID {
+		return
+	}
+	m.protected, m.HeaderProtection = fields, hpClear
+	m.inner, m.body = wrapped.header, m.body.from(int64(wrapped.body))
+	m.pure, m.bare = false, false
 }
 
 // addresses returns the addresses of an originator.
