@@ -75,7 +75,7 @@ func (s *state) service(l *config.Listener, memory *memory, m *metrics, log *slo
 		sv.serve = p.ServeConn
 		return sv, nil
 	}
-	p := &smtpproxy.Proxy{Name: c.Server.Name, Connect: sv.dial.connect, TLS: startTLS, RequireTLS: startTLS != nil, Keys: s.accounts.Keys,
+	p := &smtpproxy.Proxy{Name: c.Server.Name, Connect: sv.dial.connect, TLS: startTLS, Keys: s.accounts.Keys,
 		Rules: c.Policy, Tags: policy.Tags{Sign: c.Tags.Sign, Encrypt: c.Tags.Encrypt, Field: c.Tags.Field},
 		MaxMessage: c.Limits.Message, MaxRecipients: c.Limits.Recipients, Idle: time.Duration(c.Limits.IdleSMTP), SpoolDir: c.Server.Spool, Log: log}
 	sv.serve = p.ServeConn

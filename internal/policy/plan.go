@@ -81,6 +81,10 @@ type Sender struct {
 	Also string
 	// Identity says that there is an identity to sign with.
 	Identity bool
+	// Signed says that the message is signed by its sender already. It is not
+	// signed again, and it is encrypted, around the signature, only where that is
+	// required.
+	Signed bool
 	// Err says why there is none, for the refusal; may be nil.
 	Err error
 }
@@ -101,13 +105,13 @@ func (r *Rules) decide(from Sender, to Recipient, w Wish) (Copy, *Refusal) {
 	t = t.raise(w)
 	c := Copy{
 		Recipients: []string{to.Address},
-		Sign:       t.Sign != SignNever && from.Identity,
-		Encrypt:    t.Encrypt != EncryptNever && to.Certificate,
+		Sign:       t.Sign != SignNever && from.Identity && !from.Signed,
+		Encrypt:    t.Encrypt != EncryptNever && to.Certificate && (!from.Signed || t.Encrypt == EncryptRequire),
 	}
 	switch {
 	case t.Encrypt == EncryptRequire && !c.Encrypt:
 		return c, &Refusal{Recipient: to.Address, Reason: NoCertificate, Err: to.Err}
-	case t.Sign == SignAlways && !c.Sign:
+	case t.Sign == SignAlways && !c.Sign && !from.Signed:
 		return c, &Refusal{Recipient: to.Address, Reason: NoIdentity, Err: from.Err}
 	}
 	return c, nil

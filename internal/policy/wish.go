@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Tags are what people write at the beginning of a subject, or as the value of a
 // header field, to ask for more protection.
@@ -65,4 +68,30 @@ func (t Tags) FromField(value string) (Wish, error) {
 // Add joins two wishes.
 func (w Wish) Add(other Wish) Wish {
 	return Wish{Sign: w.Sign || other.Sign, Encrypt: w.Encrypt || other.Encrypt}
+}
+
+// Replies says what becomes of a message in the clear that answers one that came
+// encrypted.
+type Replies int
+
+// The values of Replies.
+const (
+	RepliesFree    Replies = iota // it is treated as any other
+	RepliesEncrypt                // it is encrypted as if the sender had asked for that, or refused
+	RepliesRefuse                 // it is refused, unless the rules have it encrypted
+)
+
+var replyNames = []string{RepliesFree: "free", RepliesEncrypt: "encrypt", RepliesRefuse: "refuse"}
+
+// String returns the value as configurations have it.
+func (r Replies) String() string { return nameOf(replyNames, int(r)) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Replies) UnmarshalText(text []byte) error {
+	i := slices.Index(replyNames, string(text))
+	if i < 0 {
+		return &ValueError{Value: string(text), Known: replyNames}
+	}
+	*r = Replies(i)
+	return nil
 }

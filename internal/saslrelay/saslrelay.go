@@ -10,7 +10,8 @@ import (
 // relayed are the mechanisms that can be passed on. Those with channel binding
 // (-PLUS), with a security layer (GSSAPI), or by certificate (EXTERNAL) end at
 // the connection that they are for.
-var relayed = []string{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"}
+var relayed = []string{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-224", "SCRAM-SHA-256", "SCRAM-SHA-384",
+	"SCRAM-SHA-512", "SCRAM-SHA3-512"}
 
 // Offered returns those mechanisms of an upstream, in upper case, that a client
 // may see. A client that sees SCRAM without PLUS says that it would have bound the
@@ -28,6 +29,9 @@ func Offered(upstream []string) []string {
 }
 
 // A Name finds out who logs in, where that can be seen. The zero value is ready.
+//
+// It is whose password or key it is, and never as whom one wants to act: a server
+// that takes no notice of the latter would let everybody have everybody's keys.
 type Name struct {
 	name     string // as far as it is known
 	password string
@@ -37,9 +41,8 @@ type Name struct {
 // String returns the name, or "" when it could not be seen.
 func (l *Name) String() string { return l.name }
 
-// Password returns the password, or "" when the mechanism does not show it: PLAIN
-// and LOGIN do. What a PLAIN client sends when it acts as another than whose
-// password it has is no password of the name, and is not returned.
+// Password returns the password of the name, or "" when the mechanism does not
+// show it: PLAIN and LOGIN do.
 func (l *Name) Password() string { return l.password }
 
 // chooses are the mechanisms whose first response names the account.
@@ -68,13 +71,9 @@ func (l *Name) See(mechanism string, response []byte) {
 	l.steps++
 	switch {
 	case mechanism == "PLAIN" && l.steps == 1:
-		// RFC 4616: authzid NUL authcid NUL passwd. What the server acts as is the
-		// first, where it is given.
+		// RFC 4616: authzid NUL authcid NUL passwd.
 		if parts := strings.Split(text, "\x00"); len(parts) == 3 {
 			l.name, l.password = parts[1], parts[2]
-			if parts[0] != "" && parts[0] != parts[1] {
-				l.name, l.password = parts[0], ""
-			}
 		}
 	case mechanism == "LOGIN" && l.steps == 1:
 		l.name = text
@@ -86,8 +85,18 @@ func (l *Name) See(mechanism string, response []byte) {
 				l.name = user
 			}
 		}
-	case (mechanism == "OAUTHBEARER" || strings.HasPrefix(mechanism, "SCRAM-")) && l.steps == 1:
-		l.name = gs2Name(text)
+	case mechanism == "OAUTHBEARER" && l.steps == 1:
+		// RFC 7628, Section 3.1: the token is for the name in the GS2 header.
+		authzid, _ := gs2(text)
+		l.name = saslName(strings.TrimPrefix(authzid, "a="))
+	case strings.HasPrefix(mechanism, "SCRAM-") && l.steps == 1:
+		_, bare := gs2(text)
+		for attr := range strings.SplitSeq(bare, ",") {
+			if name, isName := strings.CutPrefix(attr, "n="); isName {
+				l.name = saslName(name)
+				break
+			}
+		}
 	case mechanism == "CRAM-MD5" && l.steps == 1:
 		// RFC 2195: the name, a blank, the digest.
 		if i := strings.LastIndexByte(text, ' '); i > 0 {
@@ -96,25 +105,21 @@ func (l *Name) See(mechanism string, response []byte) {
 	}
 }
 
-// gs2Name returns the name in the first message of SCRAM (RFC 5802, Section 7)
-// or OAUTHBEARER (RFC 7628, Section 3.1): that of the GS2 header, or "n=".
-func gs2Name(text string) string {
+// gs2 splits the first message of SCRAM (RFC 5802, Section 7) or OAUTHBEARER: the
+// authzid of its GS2 header, with "a=" or empty, and what follows the header.
+func gs2(text string) (authzid, bare string) {
 	flag, rest, ok := strings.Cut(text, ",")
 	if !ok || flag == "" {
-		return ""
+		return "", ""
 	}
-	authzid, bare, ok := strings.Cut(rest, ",")
+	authzid, bare, ok = strings.Cut(rest, ",")
 	if !ok {
-		return ""
+		return "", ""
 	}
-	name := strings.TrimPrefix(authzid, "a=")
-	if authzid == "" {
-		for attr := range strings.SplitSeq(bare, ",") {
-			if n, isName := strings.CutPrefix(attr, "n="); isName {
-				name = n
-				break
-			}
-		}
-	}
-	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(name)
+	return authzid, bare
+}
+
+// saslName decodes a saslname (RFC 5802, Section 5.1).
+func saslName(text string) string {
+	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(text)
 }

@@ -25,14 +25,15 @@ func TestName(t *testing.T) {
 		want      string
 	}{
 		{"PLAIN", []string{"\x00alice\x00secret"}, "alice"},
-		{"PLAIN", []string{"bob\x00admin\x00secret"}, "bob"},
+		{"PLAIN", []string{"bob\x00admin\x00secret"}, "admin"}, // who may not have Bob's keys
 		{"PLAIN", []string{"nonsense"}, ""},
 		{"LOGIN", []string{"alice", "secret"}, "alice"},
 
 		{"XOAUTH2", []string{"user=alice@example.org\x01auth=Bearer token\x01\x01"}, "alice@example.org"},
 		{"OAUTHBEARER", []string{"n,a=alice@example.org,\x01host=x\x01auth=Bearer t\x01\x01"}, "alice@example.org"},
 		{"SCRAM-SHA-256", []string{"n,,n=al=2Cice,r=nonce", "c=biws,r=x,p=y"}, "al,ice"},
-		{"SCRAM-SHA-1", []string{"n,a=bob,n=alice,r=nonce"}, "bob"},
+		{"SCRAM-SHA-1", []string{"n,a=bob,n=alice,r=nonce"}, "alice"},
+		{"SCRAM-SHA-1", []string{"y,,r=nonce"}, ""},
 		{"CRAM-MD5", []string{"alice smith 0123456789abcdef"}, "alice smith"},
 		{"GSSAPI", []string{"x"}, ""},
 		{"SCRAM-SHA-1", []string{""}, ""},
@@ -56,7 +57,7 @@ func TestPassword(t *testing.T) {
 	}{
 		{"PLAIN", []string{"\x00alice\x00secret"}, "secret"},
 		{"PLAIN", []string{"alice\x00alice\x00secret"}, "secret"},
-		{"PLAIN", []string{"bob\x00admin\x00secret"}, ""},
+		{"PLAIN", []string{"bob\x00admin\x00secret"}, "secret"}, // of admin
 		{"PLAIN", []string{"nonsense"}, ""},
 		{"LOGIN", []string{"alice", "secret"}, "secret"},
 		{"LOGIN", []string{"alice"}, ""},

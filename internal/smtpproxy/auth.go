@@ -1,12 +1,6 @@
 package smtpproxy
 
-import (
-	"strings"
-
-	"github.com/emersion/go-smtp"
-
-	"github.com/postseal/postseal/internal/saslrelay"
-)
+import "github.com/postseal/postseal/internal/saslrelay"
 
 // An exchange passes an authentication on. It implements sasl.Server.
 type exchange struct {
@@ -64,7 +58,7 @@ func (x *exchange) next(r *Reply, err error) ([]byte, bool, error) {
 	return nil, false, r.forClient()
 }
 
-// cancel ends an exchange that the client has given up: go-smtp does not tell.
+// cancelAuth ends an exchange that the client has given up: go-smtp does not tell.
 func (s *session) cancelAuth() error {
 	if !s.authenticating {
 		return nil
@@ -72,46 +66,4 @@ func (s *session) cancelAuth() error {
 	s.authenticating = false
 	_, err := s.up.command("*") // RFC 4954, Section 4: the answer is 501
 	return err
-}
-
-// forClient returns a reply of the upstream as one to the client.
-func (r *Reply) forClient() error {
-	e := &smtp.SMTPError{Code: r.Code, EnhancedCode: smtp.EnhancedCode{r.Code / 100, 0, 0}}
-	if r.Code/100 != 4 && r.Code/100 != 5 {
-		// Something else was to come: it is not the client's fault.
-		e.Code, e.EnhancedCode = 451, smtp.EnhancedCode{4, 3, 0}
-	}
-	text := make([]string, len(r.Lines))
-	for i, line := range r.Lines {
-		var code smtp.EnhancedCode
-		code, text[i] = cutEnhanced(line)
-		if code[0] == e.Code/100 {
-			e.EnhancedCode = code
-		}
-	}
-	e.Message = strings.Join(text, "\n")
-	return e
-}
-
-// cutEnhanced splits a line into its enhanced status code (RFC 2034) and the
-// rest. Without one the code is zero.
-func cutEnhanced(line string) (smtp.EnhancedCode, string) {
-	first, rest, _ := strings.Cut(line, " ")
-	parts := strings.Split(first, ".")
-	if len(parts) != 3 {
-		return smtp.EnhancedCode{}, line
-	}
-	var code smtp.EnhancedCode
-	for i, part := range parts {
-		if part == "" || len(part) > 3 {
-			return smtp.EnhancedCode{}, line
-		}
-		for _, c := range part {
-			if c < '0' || c > '9' {
-				return smtp.EnhancedCode{}, line
-			}
-			code[i] = code[i]*10 + int(c-'0')
-		}
-	}
-	return code, rest
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// dotted returns what a dotWriter writes, given in pieces.
-func dotted(t testing.TB, text string, piece int) string {
+// writeDots returns what a dotWriter writes, given in pieces.
+func writeDots(t testing.TB, text string, piece int) string {
 	t.Helper()
 	var out bytes.Buffer
 	w := &dotWriter{u: &upstream{conn: sink{w: &out}}}
@@ -53,7 +53,7 @@ func TestDots(t *testing.T) {
 		strings.Repeat("x", 2e5): strings.Repeat("x", 2e5) + "\r\n.\r\n",
 	} {
 		for _, piece := range []int{1, 2, 1 << 20} {
-			if got := dotted(t, text, piece); got != want {
+			if got := writeDots(t, text, piece); got != want {
 				t.Errorf("%.40q in pieces of %d: %.60q, want %.60q", text, piece, got, want)
 			}
 		}
@@ -66,7 +66,7 @@ func FuzzDots(f *testing.F) {
 	f.Add("a\r\n.\r\nMAIL FROM:<x@y>\r\n", 1)
 	f.Add(".\n.\r.\r\r\n", 3)
 	f.Fuzz(func(t *testing.T, text string, piece int) {
-		got := dotted(t, text, max(piece, 1))
+		got := writeDots(t, text, max(piece, 1))
 		if n := strings.Index("\r\n"+got, "\r\n.\r\n"); n != len(got)-3 {
 			t.Fatalf("the text ends at %d of %d: %q", n, len(got), got)
 		}

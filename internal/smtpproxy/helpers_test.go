@@ -42,6 +42,7 @@ type mailServer struct {
 	refuse func(transaction int, to string) error
 	// refuseData answers for a message.
 	refuseData   func(transaction int) error
+	hide         string // an extension that mailServer.front hides
 	transactions int
 }
 
@@ -385,4 +386,62 @@ func tlsConfigs(t testing.TB) (server, client *cryptotls.Config) {
 	pool.AddCert(ca.Cert)
 	return &cryptotls.Config{Certificates: []cryptotls.Certificate{{Certificate: [][]byte{p.Cert.Raw}, PrivateKey: p.Key}}},
 		&cryptotls.Config{RootCAs: pool, ServerName: "localhost"}
+}
+
+// front returns an address at which the server is without the extension that
+// m.hide names.
+func (m *mailServer) front(t testing.TB) string {
+	if m.hide == "" {
+		return m.addr
+	}
+	return between(t, m.addr, func(line string) string {
+		if keyword, _, _ := strings.Cut(strings.TrimSpace(line[4:]), " "); keyword == m.hide {
+			return "" // never the last line, which is LIMITS or SIZE
+		}
+		return line
+	})
+}
+
+// between returns an address from which connections go on to another, and where
+// the replies pass through a function, line by line.
+func between(t testing.TB, addr string, edit func(string) string) string {
+	t.Helper()
+	l := listen(t)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", addr)
+			if err != nil {
+				_ = client.Close()
+				return
+			}
+			wg.Go(func() {
+				_, _ = io.Copy(server, client)
+				_ = server.(*net.TCPConn).CloseWrite()
+			})
+			wg.Go(func() {
+				defer func() { _ = client.Close() }()
+				in := bufio.NewReader(server)
+				for {
+					line, readErr := in.ReadString('\n')
+					if len(line) > 4 {
+						line = edit(line)
+					}
+					if _, err = io.WriteString(client, line); err != nil || readErr != nil {
+						_ = server.Close()
+						return
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		wg.Wait()
+	})
+	return l.Addr().String()
 }

@@ -3,33 +3,24 @@ package smtpproxy
 import (
 	"context"
 	cryptotls "crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
-	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/outgoing"
 	"github.com/postseal/postseal/internal/policy"
-	"github.com/postseal/postseal/internal/recipients"
+	"github.com/postseal/postseal/smime"
+	"github.com/postseal/postseal/tls"
 )
 
-// Keys is what is known of one account: with what it signs, and to whom it can
-// encrypt. Implementations are safe for concurrent use.
-type Keys interface {
-	// Signer returns how to sign in the name of an address, which has to be one
-	// of the account's. The error wraps ErrNoIdentity when there is no identity;
-	// any other error is a failure that may pass.
-	Signer(ctx context.Context, address string) (*cms.Signer, error)
-	// Recipient returns the certificate to encrypt to an address with. The error
-	// is a [*recipients.NoneError] or a [*recipients.UntrustedError] when there is
-	// none; any other error is a failure that may pass.
-	Recipient(ctx context.Context, address string) (*recipients.Candidate, error)
-}
+// Keys is what is known of one account.
+type Keys = outgoing.Keys
 
 // ErrNoIdentity says that an account has no identity for an address.
-var ErrNoIdentity = errors.New("there is no identity for this address")
+var ErrNoIdentity = outgoing.ErrNoIdentity
 
 // A Proxy takes mail and gives it to an upstream. It is not changed while it
 // serves.
@@ -45,14 +36,19 @@ type Proxy struct {
 	// Route is asked in the place of Connect where it is there: for the mail
 	// server of the account that a client wants to log in to, before it has. What
 	// the server can do is not known then when the client says EHLO: it is offered
-	// the mechanisms of saslrelay.Choosing, and no extensions.
+	// the mechanisms of saslrelay.Choosing, and no extensions but 8BITMIME and
+	// CHUNKING.
 	Route func(ctx context.Context, account string) (conn net.Conn, greeted bool, err error)
 
-	// TLS is for STARTTLS; nil when it is not offered. Whether a connection is
-	// TLS already is seen from its type. Without RequireTLS clients may send
-	// mail, though not log in, on a connection that anybody can read.
-	TLS        *cryptotls.Config
-	RequireTLS bool
+	// TLS is for STARTTLS, without which nothing else is to be had then (RFC 3207,
+	// Section 4); nil when it is not offered. Whether a connection is TLS already
+	// is seen from its type. Handshake bounds the time until there is TLS; 0: a
+	// minute.
+	TLS       *cryptotls.Config
+	Handshake time.Duration
+
+	// XClient tells an upstream that knows XCLIENT the address of the client.
+	XClient bool
 
 	// RequireLogin refuses mail of clients that have not logged in. The upstream
 	// may take everything that comes from this host.
@@ -71,6 +67,14 @@ type Proxy struct {
 	Rules *policy.Rules
 	Tags  policy.Tags
 
+	// Replies says what becomes of messages that answer one that came encrypted,
+	// which Memory knows; nil knows of none.
+	Replies policy.Replies
+	Memory  outgoing.Memory
+
+	// Headers says how the header of what is encrypted is protected.
+	Headers smime.HeaderPolicy
+
 	// MaxMessage bounds a message, in octets; 0: 100 MiB. MaxRecipients bounds the
 	// recipients of one; 0: 1,000.
 	MaxMessage    int64
@@ -88,6 +92,11 @@ type Proxy struct {
 
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
+
+	once    sync.Once // for what follows
+	sealer  *outgoing.Sealer
+	toTLS   *tls.Server
+	problem error // of the configuration of TLS
 }
 
 // Defaults of a Proxy.
@@ -96,10 +105,6 @@ const (
 	defaultMaxRecipients = 1000
 	defaultIdle          = 5 * time.Minute
 )
-
-// maxLine is the longest line of a client, in octets. RFC 4954, Section 4 has
-// 12,288 for authentication; go-smtp applies it to the lines of messages, too.
-const maxLine = 1 << 20
 
 // growth is how much larger a message gets by being protected, at most: base64
 // in lines, signatures and certificates, and one part for each recipient.
@@ -110,32 +115,58 @@ func grown(size int64, recipients int) int64 {
 // shrunk is the largest size whose grown size fits.
 func shrunk(size int64) int64 { return max((size-32<<10)*5/7, 1) }
 
+// prepare makes what all connections share.
+func (p *Proxy) prepare() {
+	p.sealer = &outgoing.Sealer{Rules: p.Rules, Tags: p.Tags, Replies: p.Replies, Memory: p.Memory, Headers: p.Headers,
+		MaxMessage: p.maxMessage(), SpoolDir: p.SpoolDir, Now: p.Now}
+	if p.TLS != nil {
+		p.toTLS, p.problem = tls.NewServer(&tls.ServerConfig{Protocol: tls.SMTP, Mode: tls.StartTLS, TLS: p.TLS,
+			Greeting: p.Name + " ESMTP ready", Timeout: p.Handshake})
+	}
+}
+
 // ServeConn serves a client until it leaves, and closes conn. When ctx is done the
 // client may finish the message that it is in the middle of.
 func (p *Proxy) ServeConn(ctx context.Context, conn net.Conn) {
-	b := &backend{p: p, ctx: context.WithoutCancel(ctx), conn: conn}
+	p.once.Do(p.prepare)
+	b := &backend{p: p, ctx: context.WithoutCancel(ctx), client: conn.RemoteAddr()}
+	_, b.secure = conn.(*cryptotls.Conn)
+	upgraded := p.TLS != nil && !b.secure
+	if upgraded {
+		if conn = p.startTLS(ctx, conn); conn == nil {
+			return
+		}
+		b.secure = true
+	}
+	b.front = newFront(conn, p.idle(), p.maxMessage(), upgraded, b.keywords)
 	srv := smtp.NewServer(b)
 	srv.Domain = p.Name
-	srv.TLSConfig = p.TLS
-	srv.MaxLineLength = maxLine
+	// The front bounds lines and time, and TLS is no business of go-smtp's, which
+	// would go on in plaintext after a handshake that failed.
+	srv.MaxLineLength, srv.AllowInsecureAuth = 0, true
 	srv.MaxRecipients = p.maxRecipients()
 	srv.MaxMessageBytes = p.maxMessage()
-	srv.ReadTimeout, srv.WriteTimeout = p.idle(), p.idle()
 	srv.ErrorLog = quiet{p.log()}
-	if _, isTLS := conn.(*cryptotls.Conn); !isTLS {
-		conn = &guard{Conn: conn}
-	}
-	l := &oneConn{conn: conn, taken: make(chan struct{}), done: make(chan struct{})}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = srv.Serve(l) // its error is that there is no other connection
-	}()
-	<-l.taken
 	defer context.AfterFunc(ctx, b.drain)()
-	_ = srv.Shutdown(context.Background()) // waits for the connection to end
-	<-served
+	_ = srv.Serve(&oneConn{b.front}) // its error is that there is no other connection
+	<-b.front.closed
+	_ = srv.Shutdown(context.Background()) // waits for what is under way
 	b.hangUp()
+}
+
+// startTLS brings a client to TLS; it returns nil when that fails.
+func (p *Proxy) startTLS(ctx context.Context, conn net.Conn) net.Conn {
+	if p.problem != nil {
+		p.log().Error("STARTTLS is not possible", "error", p.problem)
+		_ = conn.Close() // nothing was said
+		return nil
+	}
+	session, err := p.toTLS.Handshake(ctx, conn)
+	if err != nil {
+		p.log().Info("a client did not come to TLS", "client", conn.RemoteAddr().String(), "error", err)
+		return nil
+	}
+	return session.Conn
 }
 
 func (p *Proxy) maxMessage() int64 {
@@ -180,28 +211,19 @@ func (q quiet) Printf(format string, _ ...any) { q.log.Debug("smtp server", "eve
 func (q quiet) Println(...any)                 { q.log.Debug("smtp server") }
 
 // A oneConn is a listener for one connection.
-type oneConn struct {
-	conn  net.Conn
-	taken chan struct{} // closed when somebody serves the connection
-	done  chan struct{} // closed by Close
-}
+type oneConn struct{ conn net.Conn }
 
-// Accept returns the connection, and after Close net.ErrClosed.
+// Accept returns the connection, and then net.ErrClosed.
 func (l *oneConn) Accept() (net.Conn, error) {
 	if conn := l.conn; conn != nil {
 		l.conn = nil
 		return conn, nil
 	}
-	close(l.taken)
-	<-l.done
 	return nil, net.ErrClosed
 }
 
 // Close implements net.Listener.
-func (l *oneConn) Close() error {
-	close(l.done)
-	return nil
-}
+func (l *oneConn) Close() error { return nil }
 
 // Addr implements net.Listener.
 func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/policy"
+	"github.com/postseal/postseal/pki"
 	"github.com/postseal/postseal/smime"
 )
 
@@ -144,31 +145,83 @@ func TestWishes(t *testing.T) {
 	}
 }
 
-// TestProtectedAlready leaves alone what somebody has protected.
+// sealed returns a message from Alice as she could have made it herself.
+func (w *world) sealed(t testing.TB, encrypt, sign bool) string {
+	t.Helper()
+	var signers []cms.Signer
+	if sign {
+		signer, err := w.Signer(t.Context(), "alice@example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		signers = append(signers, *signer)
+	}
+	var b strings.Builder
+	out, err := smime.Sign(&b, signers, nil)
+	if encrypt {
+		b.Reset()
+		to := &cms.CertificateRecipient{Certificate: pki.FromX509(w.people["bob@example.org"].Cert)}
+		out, err = smime.Encrypt(&b, []cms.Recipient{to}, &smime.EncryptOptions{Signers: signers})
+	}
+	if err == nil {
+		_, err = io.WriteString(out, note)
+	}
+	if err == nil {
+		err = out.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestProtectedAlready leaves alone what somebody has protected: octet for octet,
+// to all at once. What only says that it is protected is not.
 func TestProtectedAlready(t *testing.T) {
 	w := newWorld(t, "alice", "bob")
 	up := newMailServer(t, nil)
-	c := dial(t, serve(t, w.proxy(t, everything(t)), up.addr))
+	c := dial(t, serve(t, w.proxy(t, everything(t, policy.Rule{Recipient: "bob@example.org", Encrypt: level(policy.EncryptIfPossible)})), up.addr))
 	c.say("EHLO client.test", 250)
 	header := "From: alice@example.org\r\nTo: bob@example.org\r\nMIME-Version: 1.0\r\nContent-Type: "
-	for _, message := range []string{
-		header + "application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\r\n\r\nAAAA\r\n",
-		header + "application/x-pkcs7-mime; smime-type=\"authEnveloped-data\"\r\n\r\nAAAA\r\n",
-		header + "multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=x\r\n\r\n--x--\r\n",
+	pgp := "multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=x\r\n\r\n--x\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n" +
+		"--x\r\nContent-Type: application/octet-stream\r\n\r\n%s\r\nAAAA\r\n--x--\r\n"
+	for name, message := range map[string]string{
+		"encrypted": w.sealed(t, true, false), "both": w.sealed(t, true, true), "signed": w.sealed(t, false, true),
+		"no type": strings.Replace(w.sealed(t, true, true), "smime-type=authEnveloped-data;\r\n", "\r\n", 1),
+		"PGP":     header + fmt.Sprintf(pgp, "-----BEGIN PGP MESSAGE-----"),
 	} {
 		c.mail("alice@example.org", message, 250, "bob@example.org", "dave@elsewhere.test")
 		if got := up.got(); got[len(got)-1].data != message || len(got[len(got)-1].to) != 2 {
-			t.Errorf("%+v", got[len(got)-1])
+			t.Errorf("%s: %+v", name, got[len(got)-1])
 		}
 	}
-	// What is signed is encrypted, and not signed again.
-	before := len(up.got())
-	signed := header + "multipart/signed; boundary=x; protocol=\"application/pkcs7-signature\"\r\n\r\n--x\r\n\r\na\r\n--x\r\n\r\nb\r\n--x--\r\n"
-	c.mail("alice@example.org", signed, 250, "dave@elsewhere.test")
-	c.mail("alice@example.org", signed, 250, "bob@example.org")
-	got := up.got()
-	if got[before].data != signed || strings.Contains(got[before+1].data, "multipart/signed") {
-		t.Errorf("%+v", got[before:])
+	for name, message := range map[string]string{
+		"not CMS":       header + "application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\r\n\r\nsecret plan\r\n",
+		"another OID":   header + "application/pkcs7-mime; smime-type=enveloped-data\r\nContent-Transfer-Encoding: base64\r\n\r\nMAsGCSqGSIb3DQEHAQ==\r\nsecret plan\r\n",
+		"not PGP":       header + fmt.Sprintf(pgp, "secret plan"),
+		"no parts":      header + "multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=x\r\n\r\nsecret plan\r\n",
+		"no signature":  header + "multipart/signed; boundary=x; protocol=\"application/pkcs7-signature\"\r\n\r\n--x\r\n\r\nsecret plan\r\n--x--\r\n",
+		"no parameters": header + "multipart/signed\r\n\r\nsecret plan\r\n",
+	} {
+		c.mail("alice@example.org", message, 250, "bob@example.org")
+		got := up.got()
+		m, err := w.open(t, got[len(got)-1].data, "bob@example.org")
+		if strings.Contains(got[len(got)-1].data, "secret plan") || m == nil || !m.Encrypted {
+			t.Errorf("%s went out readable: %v\n%s", name, err, got[len(got)-1].data)
+		}
+	}
+}
+
+// TestSignedAlready encrypts around a signature where that is required.
+func TestSignedAlready(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	up := newMailServer(t, nil)
+	c := dial(t, serve(t, w.proxy(t, rules(t, policy.Rule{Sign: level(policy.SignAlways), Encrypt: level(policy.EncryptRequire)})), up.addr))
+	c.say("EHLO client.test", 250)
+	c.mail("alice@example.org", w.sealed(t, false, true), 250, "bob@example.org")
+	m, err := w.open(t, up.got()[0].data, "bob@example.org")
+	if err != nil || m.Status != smime.StatusEncryptedSignedVerified || len(m.Layers) != 2 {
+		t.Errorf("%v\n%s", err, up.got()[0].data)
 	}
 }
 
@@ -196,7 +249,9 @@ func TestPartialFailure(t *testing.T) {
 		w := newWorld(t, "alice", "bob")
 		up := newMailServer(t, nil)
 		fail(up)
-		c := dial(t, serve(t, w.proxy(t, everything(t)), up.addr))
+		p := w.proxy(t, everything(t))
+		p.Headers = smime.HeadersBaseline
+		c := dial(t, serve(t, p, up.addr))
 		c.say("EHLO client.test", 250)
 		c.mail("alice@example.org", note, 250, "bob@example.org", "dave@elsewhere.test")
 		got := up.got()
@@ -204,13 +259,13 @@ func TestPartialFailure(t *testing.T) {
 			t.Fatalf("%s: %v", name, got)
 		}
 		for _, want := range []string{"multipart/report; report-type=delivery-status", "Final-Recipient: rfc822; dave@elsewhere.test", "Status: 5.1.1",
-			"no such user", "Subject: Lunch", "Action: failed"} {
+			"no such user", "To: bob@example.org", "Action: failed"} {
 			if !strings.Contains(got[1].data, want) {
 				t.Errorf("%s: %q is missing in\n%s", name, want, got[1].data)
 			}
 		}
-		if strings.Contains(got[1].data, "at noon") {
-			t.Errorf("%s: the notification has the text, which was to be encrypted", name)
+		if strings.Contains(got[1].data, "at noon") || strings.Contains(got[1].data, "Lunch") {
+			t.Errorf("%s: the notification has what was to be encrypted", name)
 		}
 	}
 }
@@ -240,7 +295,7 @@ func TestAuth(t *testing.T) {
 	up := newMailServer(t, nil)
 	server, config := tlsConfigs(t)
 	p := w.proxy(t, rules(t))
-	p.TLS, p.RequireTLS = server, true
+	p.TLS = server
 	var accounts []string
 	p.Keys = func(account string) Keys {
 		accounts = append(accounts, account)
@@ -299,20 +354,31 @@ func (c *client) startTLS(config *cryptotls.Config) {
 func TestStartTLSAttacks(t *testing.T) {
 	w := newWorld(t)
 	up := newMailServer(t, nil)
-	server, _ := tlsConfigs(t)
+	server, config := tlsConfigs(t)
 	p := w.proxy(t, rules(t))
 	p.TLS = server
 	addr := serve(t, p, up.addr)
 	for name, lines := range map[string]string{
 		"command":   "STARTTLS\r\nMAIL FROM:<mallory@example.org>\r\n",
-		"lower":     "starttls\nNOOP\r\n",
+		"bare LF":   "starttls\nNOOP\r\n",
 		"blanks":    "STARTTLS \r\nNOOP\r\n",
 		"one octet": "STARTTLS\r\nN",
+		"a message": "STARTTLS\r\nEHLO x\r\nMAIL FROM:<mallory@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nx\r\n.\r\n",
 	} {
 		c := dial(t, addr)
 		c.say("EHLO client.test", 250)
 		c.send(lines)
-		if code, text := c.reply(); code != 0 {
+		if code, text := c.reply(); code/100 == 2 {
+			t.Errorf("%s: %s", name, text)
+		}
+		if rest, _ := io.ReadAll(c.br); strings.Contains(string(rest), "220") || strings.Contains(string(rest), "250") {
+			t.Errorf("%s: and then %q", name, rest)
+		}
+	}
+	for name, line := range map[string]string{"a parameter": "STARTTLS x", "a longer word": "STARTTLSX"} {
+		c := dial(t, addr)
+		c.send(line + "\r\n")
+		if code, text := c.reply(); code/100 == 2 {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
@@ -324,6 +390,19 @@ func TestStartTLSAttacks(t *testing.T) {
 	rest, err := io.ReadAll(c.br)
 	if strings.Contains(string(rest), "250") || strings.Contains(string(rest), "550") {
 		t.Errorf("after the handshake failed: %q, %v", rest, err)
+	}
+	// In the clear there is nothing but STARTTLS, and after it none of what was said
+	// before.
+	c = dial(t, addr)
+	c.say("EHLO client.test", 250)
+	for _, line := range []string{"MAIL FROM:<alice@example.org>", "AUTH PLAIN AGEAYg==", "RCPT TO:<bob@example.org>", "DATA", "BDAT 5 LAST"} {
+		c.say(line, 530)
+	}
+	c.startTLS(config)
+	c.say("MAIL FROM:<alice@example.org>", 502)
+	c.say("STARTTLS", 502)
+	if text := c.say("EHLO client.test", 250); strings.Contains(text, "STARTTLS") {
+		t.Error(text)
 	}
 	if up.transactions != 0 {
 		t.Errorf("%d transactions", up.transactions)

@@ -41,10 +41,15 @@ func (r *Reply) good() bool { return r.Code/100 == 2 }
 var (
 	// ErrUpstreamReply says that an upstream does not speak SMTP.
 	ErrUpstreamReply = errors.New("the mail server's answer is not one of SMTP")
-	// ErrUpstreamLost says that the connection to the upstream ended while a
-	// message was being given to it, so that nobody knows whether it was taken.
+	// ErrUpstreamLost says that the connection to the upstream has ended.
 	ErrUpstreamLost = errors.New("the connection to the mail server was lost")
+	// ErrUnknownOutcome says that the connection ended after the end of a message
+	// and before the reply to it, so that nobody knows whether it was taken.
+	ErrUnknownOutcome = errors.New("whether the mail server has taken the message is not known")
 )
+
+// errCommand is a mistake of this program.
+var errCommand = errors.New("a line end in a command")
 
 // An upstream is a connection to a mail server. It belongs to one goroutine.
 type upstream struct {
@@ -111,16 +116,11 @@ func (u *upstream) mechanisms() []string {
 // programming mistake that would let others speak for us: it is refused.
 func (u *upstream) command(format string, args ...any) (*Reply, error) {
 	line := fmt.Sprintf(format, args...)
-	if strings.ContainsAny(line, "\r\n\x00") {
-		return nil, fmt.Errorf("a line end in a command: %.100q", line)
-	}
-	if u.err != nil {
-		return nil, u.err
-	}
-	if err := u.write([]byte(line + "\r\n")); err != nil {
+	replies, err := u.commands([]string{line})
+	if err != nil {
 		return nil, err
 	}
-	return u.read(replyTimeout)
+	return replies[0], nil
 }
 
 func (u *upstream) write(p []byte) error {
@@ -217,23 +217,135 @@ func (r *Reply) challenge() ([]byte, error) {
 	return base64.StdEncoding.DecodeString(strings.TrimSpace(r.Lines[0]))
 }
 
-// data sends a message in lines that end in CRLF, and returns the reply to its
-// end. An error of src aborts the connection, so that the upstream cannot take
-// half a message for a whole one.
-func (u *upstream) data(src io.Reader) (*Reply, error) {
+// commands sends lines and reads a reply to each. Where the upstream takes that,
+// several go at once (RFC 2920), though not so many that both sides could wait
+// for the other to read.
+func (u *upstream) commands(lines []string) ([]*Reply, error) {
+	at := 1
+	if u.has("PIPELINING") {
+		at = 50
+	}
+	replies := make([]*Reply, 0, len(lines))
+	for group := range slices.Chunk(lines, at) {
+		for _, line := range group {
+			if strings.ContainsAny(line, "\r\n\x00") {
+				return nil, fmt.Errorf("%w: %.100q", errCommand, line)
+			}
+		}
+		if err := u.write([]byte(strings.Join(group, "\r\n") + "\r\n")); err != nil {
+			return nil, err
+		}
+		for range group {
+			r, err := u.read(replyTimeout)
+			if err != nil {
+				return nil, err
+			}
+			replies = append(replies, r)
+		}
+	}
+	return replies, nil
+}
+
+// message sends a message of a size that is known, whose line ends are CRLF, and
+// returns the reply to its end. An error of src aborts the connection, so that the
+// upstream cannot take half a message for a whole one. When the connection is
+// lost after the end, the error wraps ErrUnknownOutcome.
+func (u *upstream) message(src io.Reader, size int64) (*Reply, error) {
+	if u.has("CHUNKING") {
+		return u.chunk(src, size)
+	}
 	r, err := u.command("DATA")
+	if err == nil && r.Code < 400 && r.Code != 354 {
+		err = u.fail(ErrUpstreamReply) // a success before there was anything
+	}
 	if err != nil || r.Code != 354 {
 		return r, err
 	}
-	w := &dotWriter{u: u, buf: make([]byte, 0, dotBuffer)}
+	w := &dotWriter{u: u, text: dotted{out: make([]byte, 0, dotBuffer)}}
 	if _, err = io.Copy(w, src); err == nil {
 		err = w.end()
 	}
+	return u.sent(err)
+}
+
+// chunk sends a message in one chunk (RFC 3030, Section 2), whose size says where
+// it ends.
+func (u *upstream) chunk(src io.Reader, size int64) (*Reply, error) {
+	head := fmt.Sprintf("BDAT %d LAST\r\n", size)
+	buf := make([]byte, dotBuffer)
+	n := copy(buf, head)
+	var err error
+	for left := size; err == nil && (left > 0 || n > 0); {
+		var m int
+		m, err = io.ReadFull(src, buf[n:n+int(min(int64(len(buf)-n), left))])
+		if left -= int64(m); err == nil {
+			err = u.write(buf[:n+m])
+		}
+		n = 0
+	}
+	return u.sent(err)
+}
+
+// sent reads the reply to a message that was sent up to its end, or that failed
+// with an error.
+func (u *upstream) sent(err error) (*Reply, error) {
 	if err != nil {
+		if u.err != nil {
+			// It may have said why, before it closed.
+			if r := u.lastWord(); r != nil {
+				return r, nil
+			}
+		}
 		_ = u.conn.Close() // nothing more is said
 		return nil, u.fail(err)
 	}
-	return u.read(dataTimeout)
+	r, err := u.read(dataTimeout)
+	if err != nil {
+		return nil, errors.Join(ErrUnknownOutcome, err)
+	}
+	return r, nil
+}
+
+// lastWord returns the refusal of an upstream that closed while it was written to,
+// or nil.
+func (u *upstream) lastWord() *Reply {
+	kept := u.err
+	u.err = nil
+	r, err := u.read(time.Second)
+	u.err = kept
+	if err != nil || r.Code < 400 {
+		return nil
+	}
+	return r
+}
+
+// xclient tells an upstream that knows XCLIENT who the client is. It is the one of
+// Postfix; what the upstream does not list is not said, and one that does not have
+// it is told nothing.
+func (u *upstream) xclient(client net.Addr, helo, name string) error {
+	addr, ok := client.(*net.TCPAddr)
+	if !u.has("XCLIENT") || !ok {
+		return nil
+	}
+	ip := addr.AddrPort().Addr().Unmap()
+	said := map[string]string{"ADDR": ip.String(), "PORT": strconv.Itoa(addr.Port), "NAME": "[UNAVAILABLE]", "PROTO": "ESMTP", "HELO": xtext(helo)}
+	if ip.Is6() {
+		said["ADDR"] = "IPV6:" + ip.WithZone("").String()
+	}
+	line := "XCLIENT"
+	for _, attribute := range strings.Fields(strings.ToUpper(u.extensions["XCLIENT"])) {
+		if value, known := said[attribute]; known && len(line)+len(value) < maxInitial-16 {
+			line += " " + attribute + "=" + value
+		}
+	}
+	r, err := u.command("%s", line)
+	if err == nil && !r.good() {
+		err = r
+	}
+	if err != nil {
+		return err
+	}
+	return u.hello(name) // it starts anew
 }
 
 // quit ends the conversation; nothing is waiting for an answer.

@@ -1,0 +1,53 @@
+package outgoing
+
+import "io"
+
+// lineEnds writes to another writer, with CRLF for every bare CR and LF, and at
+// the end.
+type lineEnds struct {
+	dst    io.Writer
+	buf    []byte
+	cr     bool // a CR was held back
+	inLine bool
+}
+
+// block is how much is written at once, in octets.
+const block = 32 << 10
+
+// Write implements io.Writer.
+func (w *lineEnds) Write(p []byte) (int, error) {
+	for done := 0; done < len(p); {
+		part := p[done:min(len(p), done+block)]
+		w.buf = w.append(w.buf[:0], part)
+		if _, err := w.dst.Write(w.buf); err != nil {
+			return done, err
+		}
+		done += len(part)
+	}
+	return len(p), nil
+}
+
+func (w *lineEnds) append(out, p []byte) []byte {
+	for _, c := range p {
+		switch {
+		case c == '\n':
+			out, w.cr, w.inLine = append(out, '\r', '\n'), false, false
+			continue
+		case w.cr:
+			out, w.inLine = append(out, '\r', '\n'), false
+		}
+		if w.cr = c == '\r'; !w.cr {
+			out, w.inLine = append(out, c), true
+		}
+	}
+	return out
+}
+
+// end writes the last line end where it is missing.
+func (w *lineEnds) end() error {
+	if !w.cr && !w.inLine {
+		return nil
+	}
+	_, err := w.dst.Write([]byte("\r\n"))
+	return err
+}
