@@ -59,6 +59,8 @@ var rooms = map[string]string{
 	"keystore/smimea":                ground + " pki pki/dane pki/dane/dnsclient cms keystore",
 	"tls":                            ground + " pki",
 	"tls/relay":                      "",
+	"tls/mtasts":                     ground + " pki pki/dane",
+	"tls/policy":                     ground + " pki pki/dane tls tls/mtasts",
 	"internal/recipients":            ground + " pki cms keystore",
 	"internal/policy":                ground + " keystore",
 	"internal/mimetree":              ground,
@@ -141,7 +143,7 @@ func checkFile(t *testing.T, room, name string) {
 		if ours, isOurs := strings.CutPrefix(imported, module); isOurs {
 			list := may
 			if isTest {
-				list += " internal/testpki internal/peers internal/dnstest pki/ca keystore " + room
+				list += " internal/testpki internal/peers internal/dnstest pki/ca pki/dane/dnsclient keystore " + room
 			}
 			if !slices.Contains(strings.Fields(list), ours) {
 				t.Errorf("%s: %s may not import %s", name, room, ours)

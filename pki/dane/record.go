@@ -131,6 +131,17 @@ func (r Record) String() string {
 	return fmt.Sprintf("%d %d %d %s", uint8(r.Usage), uint8(r.Selector), uint8(r.MatchingType), hex.EncodeToString(r.Data))
 }
 
+// Short is String with at most 32 octets of the data, for people; "…" stands for
+// the rest.
+func (r Record) Short() string {
+	const most = 32
+	if len(r.Data) <= most {
+		return r.String()
+	}
+	r.Data = r.Data[:most]
+	return r.String() + "…"
+}
+
 // ParseText reads the presentation form (RFC 6698, Section 2.2): three numbers or
 // acronyms of RFC 7218 in any case, and hexadecimal digits, which may have white
 // space and, around all, parentheses. The only error is [ErrSyntax].
