@@ -12,6 +12,7 @@ import (
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/account"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/internal/imapproxy"
 	"github.com/postseal/postseal/internal/policy"
 	"github.com/postseal/postseal/internal/smtpproxy"
@@ -102,18 +103,18 @@ func (s *state) release() {
 // memory is what is remembered across configurations.
 type memory struct {
 	mu  sync.Mutex
-	all map[string]imapproxy.Facts
+	all map[string]facts.Store
 }
 
 // facts returns what was decided of the messages of a server.
-func (m *memory) facts(address string) imapproxy.Facts {
+func (m *memory) facts(address string) facts.Store {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.all == nil {
-		m.all = make(map[string]imapproxy.Facts)
+		m.all = make(map[string]facts.Store)
 	}
 	if m.all[address] == nil {
-		m.all[address] = imapproxy.NewMemory()
+		m.all[address] = facts.NewMemory()
 	}
 	return m.all[address]
 }

@@ -24,7 +24,7 @@ const ground = "internal/oid internal/der internal/ber internal/rc2 internal/key
 const (
 	protocol = ground + " pki cms smime keystore tls tls/relay internal/recipients internal/saslrelay"
 	sources  = ground + " pki pki/ca pki/fetch pki/dane pki/dane/dnsclient cms smime keystore keystore/store keystore/pkcs11 keystore/smimea keystore/ldap tls tls/relay internal/recipients"
-	proxies  = " internal/policy internal/mimetree internal/render internal/saslrelay internal/outgoing internal/smtpproxy internal/imapproxy"
+	proxies  = " internal/facts internal/policy internal/mimetree internal/render internal/saslrelay internal/outgoing internal/smtpproxy internal/imapproxy"
 )
 
 // rooms lists, for each room, the rooms that it may import: docs/architecture.md.
@@ -64,11 +64,12 @@ var rooms = map[string]string{
 	"internal/recipients":            ground + " pki cms keystore",
 	"internal/policy":                ground + " keystore",
 	"internal/mimetree":              ground,
+	"internal/facts":                 "",
 	"internal/render":                ground + " pki cms smime",
 	"internal/saslrelay":             "",
 	"internal/outgoing":              ground + " pki cms smime keystore internal/recipients internal/policy",
 	"internal/smtpproxy":             protocol + " internal/policy internal/outgoing",
-	"internal/imapproxy":             protocol + " internal/render internal/mimetree",
+	"internal/imapproxy":             protocol + " internal/facts internal/render internal/mimetree internal/outgoing",
 	"cmd/smimetool":                  sources + " internal/testpki cmd/smimetool/internal/inspect cmd/smimetool/internal/tlstool",
 	"cmd/smimetool/internal/inspect": ground + " pki cms smime keystore",
 	"cmd/smimetool/internal/tlstool": ground + " pki pki/dane tls tls/relay",

@@ -104,6 +104,8 @@ func (s *session) run(text string, take func(*response) bool) (string, error) {
 	c := &command{tag: fmt.Sprintf("PS%d", s.serial), own: true, take: take}
 	s.begin(c)
 	if err := s.toUpstream(c.tag + " " + text + "\r\n"); err != nil {
+		s.hangUp()
+		<-s.done // nobody calls take any more
 		return "", err
 	}
 	return s.finish(c)
@@ -139,7 +141,7 @@ func (s *session) hold(tag, line string) (string, bool, error) {
 		if bytes.ContainsAny(data, "\r\n\x00") {
 			return "", false, s.say("%s BAD A literal has line ends in it", tag)
 		}
-		whole.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(string(data)) + `"`)
+		whole.WriteString(`"` + quoting.Replace(string(data)) + `"`)
 		next, err := readLine(s.cr, maxCommandLine)
 		if err != nil {
 			return "", false, err
@@ -188,7 +190,7 @@ func (s *session) sendStrings(c *command, command string, values ...string) (str
 	line := command
 	for _, v := range values {
 		if !strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) && len(v) < 1000 {
-			line += ` "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v) + `"`
+			line += ` "` + quoting.Replace(v) + `"`
 			continue
 		}
 		c.own = true // the continuation is for us
@@ -290,6 +292,18 @@ func (s *session) loggedIn(account, password string) error {
 	if err != nil {
 		s.p.log().Warn("the keys of an account cannot be used", "account", account, "error", err)
 		return nil // its mail is shown as it is
+	}
+	if options == nil {
+		return nil
+	}
+	var secret []byte
+	if s.p.Secret != nil {
+		if secret, err = s.p.Secret(account); err != nil {
+			s.p.log().Warn("the secret of an account cannot be used", "account", account, "error", err)
+		}
+	}
+	if s.sealer, err = newSealer(secret, account); err != nil {
+		return err
 	}
 	s.options = options
 	s.p.log().Info("logged in", "account", account)

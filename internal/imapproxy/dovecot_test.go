@@ -13,7 +13,7 @@ import (
 )
 
 // startDovecot starts one, whose user is alice.
-func startDovecot(t *testing.T) string {
+func startDovecot(t testing.TB) string {
 	t.Helper()
 	ca, err := testpki.NewCA("TLS")
 	if err != nil {
@@ -35,7 +35,7 @@ func startDovecot(t *testing.T) string {
 }
 
 // login logs in, and selects a mailbox.
-func login(t *testing.T, addr, mailbox string) *client {
+func login(t testing.TB, addr, mailbox string) *client {
 	t.Helper()
 	c := dial(t, addr)
 	c.ok("LOGIN alice secret")

@@ -1,21 +1,21 @@
 package imapproxy
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/postseal/postseal/internal/mimeraw"
+	"github.com/postseal/postseal/internal/spool"
 )
 
 // A target is a message that a FETCH is about.
 type target struct {
 	seq, uid uint32
-	expunges int // when seq was learned
-	fact     *Fact
+	expunges int     // when seq was learned
+	values   []value // of the items that are not content
+	fact     *fact   // nil when it is not known yet
 }
 
 // errUnsure says that a message has changed its place meanwhile.
@@ -46,23 +46,24 @@ func (s *session) fetchCommand(tag string, uid bool, line string) error {
 	}
 	var ours, plain []*target
 	for _, t := range targets {
-		if t.fact != nil && t.fact.Plain {
+		if t.fact != nil && t.fact.plain {
 			plain = append(plain, t)
 		} else {
 			ours = append(ours, t)
 		}
 	}
-	if len(ours) == 0 {
+	if len(ours) == 0 && !f.vanished() {
 		return s.pass(tag, "FETCH", held+"\r\n")
 	}
-	status, err = s.fetchMixed(f, plain, ours)
-	if err != nil {
+	if status, err = s.fetchMixed(f, plain, ours); err != nil {
 		return err
 	}
 	return s.say("%s %s", tag, status)
 }
 
-// verb is the command for the messages of f.
+// verb is the command for the messages of f. RFC 3501, Section 7.4.1: no message
+// may go while a FETCH or STORE is answered that names them by their places, so
+// these are never mixed.
 func (f *fetch) verb() string {
 	if f.uid {
 		return "UID FETCH"
@@ -73,15 +74,26 @@ func (f *fetch) verb() string {
 // list names targets as f does.
 func (f *fetch) list(targets []*target) string {
 	var b strings.Builder
-	for i, t := range targets {
+	number := func(t *target) uint32 {
+		if f.uid {
+			return t.uid
+		}
+		return t.seq
+	}
+	for i := 0; i < len(targets); i++ {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		n := t.seq
-		if f.uid {
-			n = t.uid
+		first := number(targets[i])
+		last := first
+		for i+1 < len(targets) && number(targets[i+1]) == last+1 {
+			i++
+			last++
 		}
-		fmt.Fprintf(&b, "%d", n)
+		b.WriteString(strconv.FormatUint(uint64(first), 10))
+		if last != first {
+			fmt.Fprintf(&b, ":%d", last)
+		}
 	}
 	return b.String()
 }
@@ -89,63 +101,74 @@ func (f *fetch) list(targets []*target) string {
 // chunk is how many messages are named in a command.
 const chunk = 500
 
-// changedSince returns the modifiers that choose messages: VANISHED is about
-// others.
-func (f *fetch) changedSince() string {
-	words := strings.Fields(strings.Trim(f.modifiers, "()"))
-	for i, w := range words {
-		if upper(w) == "CHANGEDSINCE" && i+1 < len(words) {
-			return " (CHANGEDSINCE " + words[i+1] + ")"
-		}
-	}
-	return ""
+// modifier reports whether a FETCH has a modifier.
+func (f *fetch) modifier(name string) bool {
+	return slices.Contains(strings.Fields(upper(strings.Trim(f.modifiers, "()"))), name)
 }
 
-func (f *fetch) vanished() bool {
-	return slices.Contains(strings.Fields(upper(strings.Trim(f.modifiers, "()"))), "VANISHED")
+func (f *fetch) vanished() bool { return f.modifier("VANISHED") }
+
+// others are the items that are not content, as they are asked for.
+func (f *fetch) others() []string {
+	out := []string{"UID"}
+	for i := range f.items {
+		if name := upper(f.items[i].raw); !f.items[i].content() && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // targets finds out which messages f is about, and what is known of them. status
 // is not empty when the upstream refuses.
 func (s *session) targets(f *fetch) (out []*target, status string, err error) {
+	others := f.others()
+	byUID := make(map[uint32]*target)
 	take := func(r *response) bool {
 		one := parseFetched(r)
-		if one == nil || one.number("UID") == 0 || len(one.values) > 2 {
-			return false // it tells of something else, too
-		}
-		if _, hasMod := one.values["MODSEQ"]; len(one.values) == 2 && !hasMod {
+		if one == nil {
 			return false
 		}
-		out = append(out, &target{seq: one.seq, uid: one.number("UID"), expunges: one.expunges})
-		one.free()
-		return true
+		number := one.seq
+		if f.uid {
+			number = one.uid
+		}
+		// What tells of other messages, or has not all that was asked for, was not
+		// asked for.
+		if one.uid == 0 || !inSet(f.set, number) || slices.ContainsFunc(others, func(name string) bool { return one.get(name) == nil }) {
+			return false
+		}
+		t := byUID[one.uid]
+		if t == nil {
+			t = &target{uid: one.uid}
+			byUID[one.uid] = t
+			out = append(out, t)
+		}
+		t.seq, t.expunges, t.values = one.seq, one.expunges, one.values
+		// And what has more than that tells the client something.
+		return !slices.ContainsFunc(one.values, func(v value) bool { return v.name != "MODSEQ" && !slices.Contains(others, v.name) })
 	}
-	text, err := s.run(f.verb()+" "+f.set+" (UID)"+f.changedSince(), take)
+	command := f.verb() + " " + f.set + " (" + strings.Join(others, " ") + ")"
+	if f.modifiers != "" {
+		command += " " + f.modifiers
+	}
+	text, err := s.run(command, take)
 	if err != nil {
 		return nil, "", err
 	}
 	if !strings.HasPrefix(upper(text), "OK") {
 		return nil, text, nil
 	}
-	uids := make([]uint32, len(out))
-	for i, t := range out {
-		uids[i] = t.uid
-	}
-	facts, err := s.facts.Get(s.ctx, s.key(0), uids)
-	if err != nil {
+	if err = s.recall(out); err != nil {
 		return nil, "", err
 	}
 	var unknown []*target
 	for _, t := range out {
-		if fact, ok := facts[t.uid]; ok {
-			t.fact = &fact
-		} else {
+		if t.fact == nil {
 			unknown = append(unknown, t)
 		}
 	}
-	for len(unknown) > 0 {
-		some := unknown[:min(chunk, len(unknown))]
-		unknown = unknown[len(some):]
+	for some := range slices.Chunk(unknown, chunk) {
 		if err = s.look(f, some); err != nil {
 			return nil, "", err
 		}
@@ -153,84 +176,22 @@ func (s *session) targets(f *fetch) (out []*target, status string, err error) {
 	return out, "", nil
 }
 
-// key names a message of the selected mailbox.
-func (s *session) key(uid uint32) Key {
-	m := s.selected()
-	return Key{Account: s.account, Mailbox: m.name, Validity: m.validity, UID: uid}
-}
-
-// lookedAt are the fields that tell whether a message may be S/MIME, or has
-// fields that claim to be ours.
-const lookedAt = "CONTENT-TYPE CONTENT-DISPOSITION AUTHENTICATION-RESULTS X-POSTSEAL-STATUS X-POSTSEAL-SIGNER X-POSTSEAL-ENCRYPTION X-POSTSEAL-PROBLEM X-POSTSEAL-WARNING"
-
-// maxLooked bounds what is read of such a header, in octets.
-const maxLooked = 64 << 10
-
-// look finds out by their headers which messages are not S/MIME, and remembers
-// it. The others have to be opened.
-func (s *session) look(f *fetch, targets []*target) error {
-	byUID := make(map[uint32]*target)
-	for _, t := range targets {
-		byUID[t.uid] = t
-	}
-	var problem error
-	take := func(r *response) bool {
-		one := parseFetched(r)
-		if one == nil {
-			return false
-		}
-		t := byUID[one.number("UID")]
-		for name, v := range one.values {
-			if t == nil || !strings.HasPrefix(name, "BODY[HEADER.FIELDS") {
-				continue
-			}
-			header, err := v.bytes(maxLooked)
-			if err != nil {
-				problem = err
-			}
-			one.free()
-			if err == nil && !mayBeProtected(header) {
-				t.fact = &Fact{Plain: true}
-			}
-			return true
-		}
-		return false
-	}
-	_, err := s.run(f.verb()+" "+f.list(targets)+" (UID BODY.PEEK[HEADER.FIELDS ("+lookedAt+")])", take)
-	if err = errors.Join(err, problem); err != nil {
-		return err
-	}
-	for _, t := range targets {
-		if t.fact == nil {
-			continue
-		}
-		fact, putErr := s.facts.Put(s.ctx, s.key(t.uid), *t.fact)
-		if putErr != nil {
-			return putErr
-		}
-		t.fact = &fact
-	}
-	return nil
-}
-
-// mayBeProtected reports whether a header may be that of an S/MIME message, or
-// has fields that claim to be ours. RFC 8551, Section 3.10: names of files tell,
-// too.
-func mayBeProtected(raw []byte) bool {
-	h, err := mimeraw.ReadHeader(bufio.NewReader(bytes.NewReader(raw)), maxLooked)
-	if err != nil {
+// inSet reports whether a number may be in a set. What the asterisk and the dollar
+// sign mean is not known here.
+func inSet(set string, n uint32) bool {
+	if strings.ContainsAny(set, "*$") {
 		return true
 	}
-	for _, f := range h.Fields {
-		if name := upper(f.Name()); strings.HasPrefix(name, "X-POSTSEAL-") || name == "AUTHENTICATION-RESULTS" && strings.Contains(strings.ToLower(f.Value()), "smime") {
-			return true
+	for part := range strings.SplitSeq(set, ",") {
+		low, high, isRange := strings.Cut(part, ":")
+		a, ok := number32(low)
+		b := a
+		if isRange {
+			var okHigh bool
+			b, okHigh = number32(high)
+			ok = ok && okHigh
 		}
-	}
-	contentType, _ := h.Get("Content-Type")
-	disposition, _ := h.Get("Content-Disposition")
-	text := strings.ToLower(contentType + " " + disposition)
-	for _, sign := range []string{"pkcs7", "multipart/signed", ".p7m", ".p7s", ".p7c", ".p7z"} {
-		if strings.Contains(text, sign) {
+		if ok && min(a, b) <= n && n <= max(a, b) {
 			return true
 		}
 	}
@@ -239,41 +200,121 @@ func mayBeProtected(raw []byte) bool {
 
 // fetchMixed answers for messages of both kinds. It returns the completion.
 func (s *session) fetchMixed(f *fetch, plain, ours []*target) (string, error) {
-	if f.vanished() {
-		// What has gone is told of once; the messages follow.
-		if text, err := s.run(f.verb()+" "+f.set+" (UID FLAGS) "+f.modifiers, nil); err != nil || !strings.HasPrefix(upper(text), "OK") {
-			return text, err
-		}
-	}
 	items := make([]string, len(f.items))
 	for i, one := range f.items {
 		items[i] = one.raw
 	}
-	for len(plain) > 0 {
-		some := plain[:min(chunk, len(plain))]
-		plain = plain[len(some):]
+	// RFC 7162, Section 3.1.4.1: CHANGEDSINCE asks for MODSEQ, too.
+	if f.modifier("CHANGEDSINCE") && !slices.ContainsFunc(f.items, func(i item) bool { return i.name == "MODSEQ" }) {
+		items = append(items, "MODSEQ")
+	}
+	for some := range slices.Chunk(plain, chunk) {
 		text, err := s.run(f.verb()+" "+f.list(some)+" ("+strings.Join(items, " ")+")", nil)
 		if err != nil || !strings.HasPrefix(upper(text), "OK") {
 			return text, err
 		}
 	}
+	return s.fetchOurs(f, ours)
+}
+
+// atOnce is how many messages are opened together, where nothing but what is
+// remembered of them is asked for.
+const atOnce = 16
+
+// fetchOurs answers for messages that the upstream cannot answer for.
+func (s *session) fetchOurs(f *fetch, ours []*target) (string, error) {
 	status := "OK Fetch completed"
-	for _, t := range ours {
-		err := s.answer(f, t)
-		if me, ok := errors.AsType[*messageError](err); ok {
-			s.p.log().Warn("a message cannot be shown", "account", s.account, "uid", t.uid, "error", me)
-			status = "NO [SERVERBUG] Some messages cannot be shown now: " + me.forClient
-			continue
-		}
+	together := 1
+	if !slices.ContainsFunc(f.items, func(i item) bool { return i.content() && !i.remembered() }) {
+		together = atOnce
+	}
+	shown := make([]*target, 0, len(ours))
+	for some := range slices.Chunk(ours, together) {
+		problems, err := s.decide(f, some)
 		if err != nil {
 			return "", err
 		}
+		for _, t := range some {
+			if err = problems[t.uid]; err == nil {
+				err = s.answer(f, t)
+			}
+			if me, ok := errors.AsType[*messageError](err); ok {
+				s.p.log().Warn("a message cannot be shown", "account", s.account, "uid", t.uid, "error", me)
+				status = "NO [" + me.code + "] Some messages cannot be shown now: " + me.forClient
+				continue
+			}
+			if err != nil {
+				return "", err
+			}
+			shown = append(shown, t)
+		}
 	}
-	return status, nil
+	return status, s.markSeen(f, shown)
+}
+
+// decide finds out about those messages of which nothing is known. The problems
+// are *messageError.
+func (s *session) decide(f *fetch, targets []*target) (problems map[uint32]error, err error) {
+	var unknown []*target
+	for _, t := range targets {
+		if t.fact == nil {
+			unknown = append(unknown, t)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil, nil
+	}
+	s.flush() // this may take a while
+	problems = make(map[uint32]error)
+	got, err := s.get(f, unknown)
+	if me, ok := errors.AsType[*messageError](err); ok {
+		for _, t := range unknown {
+			problems[t.uid] = me
+		}
+		return problems, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(targets) == 1 && got[unknown[0].uid] != nil {
+		raw := got[unknown[0].uid]
+		_, err = s.openOne(unknown[0], raw.buffer, raw.date)
+		if me, ok := errors.AsType[*messageError](err); ok {
+			problems[unknown[0].uid], err = me, nil
+		}
+		return problems, err
+	}
+	var settled []*target
+	var list []*opened
+	defer func() {
+		for _, o := range list {
+			o.close()
+		}
+	}()
+	for _, t := range unknown {
+		raw := got[t.uid]
+		if raw == nil {
+			continue // it has gone meanwhile
+		}
+		o, openErr := s.open(t, raw.buffer, raw.date)
+		if openErr == nil {
+			settled, list = append(settled, t), append(list, o)
+			continue
+		}
+		problems[t.uid] = openErr
+		if _, ok := errors.AsType[*messageError](openErr); !ok {
+			err = openErr
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return problems, s.settle(settled, list)
 }
 
 // A messageError says that one message cannot be shown now.
 type messageError struct {
+	code      string // of RFC 5530 or RFC 3516
 	forClient string
 	err       error
 }
@@ -281,120 +322,121 @@ type messageError struct {
 func (e *messageError) Error() string { return e.forClient + ": " + e.err.Error() }
 func (e *messageError) Unwrap() error { return e.err }
 
-// needs is what an answer needs of the upstream.
-type needs struct {
-	octets bool     // of the message
-	other  []string // items that are not content
-}
-
-func (f *fetch) needs(t *target, held bool) needs {
-	n := needs{other: []string{"UID", "FLAGS"}}
-	for i := range f.items {
-		one := &f.items[i]
-		switch {
-		case !one.content():
-			if !slices.Contains(n.other, upper(one.raw)) {
-				n.other = append(n.other, upper(one.raw))
-			}
-		case one.name == "RFC822.SIZE" && t.fact != nil:
-		default:
-			n.octets = n.octets || !held
-		}
-	}
-	if n.octets && !slices.Contains(n.other, "INTERNALDATE") {
-		n.other = append(n.other, "INTERNALDATE")
-	}
-	return n
-}
-
 // answer shows one message.
 func (s *session) answer(f *fetch, t *target) error {
-	o := s.rendered.get(t.uid)
-	need := f.needs(t, o != nil)
-	if !need.octets && t.fact == nil {
-		need.octets = true
-	}
-	got, err := s.ask(f, t, need)
-	if err != nil || got == nil {
-		return err // nil: the message has gone meanwhile
-	}
-	defer got.free()
-	if need.octets {
-		if o, err = s.open(t, got); err != nil {
-			return err
-		}
-	}
-	if err = s.writeAnswer(f, t, got, o); errors.Is(err, errUnsure) {
-		for range 10 {
-			if err = s.place(f, t); err != nil || t.seq == 0 {
+	var o *opened
+	if t.fact == nil || t.fact.plain || slices.ContainsFunc(f.items, func(i item) bool { return i.content() && !t.fact.answers(&i) }) {
+		if o = s.rendered.get(t.uid); o == nil {
+			s.flush() // this may take a while
+			got, err := s.get(f, []*target{t})
+			if err != nil || got[t.uid] == nil {
+				return err // nil: the message has gone meanwhile
+			}
+			if o, err = s.openOne(t, got[t.uid].buffer, got[t.uid].date); err != nil {
 				return err
 			}
-			if err = s.writeAnswer(f, t, got, o); !errors.Is(err, errUnsure) {
-				break
-			}
 		}
 	}
-	if err != nil {
-		return err
+	err := s.writeAnswer(f, t, o)
+	for range 10 {
+		if !errors.Is(err, errUnsure) {
+			break
+		}
+		if err = s.place(t); err != nil || t.seq == 0 {
+			return err
+		}
+		err = s.writeAnswer(f, t, o)
 	}
-	return s.markSeen(f, t, got)
+	return err
 }
 
-// ask gets what is needed of a message; nil when it has gone.
-func (s *session) ask(f *fetch, t *target, need needs) (*fetched, error) {
-	items := strings.Join(need.other, " ")
-	if need.octets {
-		items += " BODY.PEEK[]"
+// A rawMessage is a message as it is stored.
+type rawMessage struct {
+	buffer *spool.Buffer
+	date   string // INTERNALDATE
+}
+
+// get gets messages, by UID; those that have gone are not there. They are the
+// caller's.
+func (s *session) get(f *fetch, targets []*target) (map[uint32]*rawMessage, error) {
+	out := make(map[uint32]*rawMessage)
+	byUID := make(map[uint32]*target)
+	for _, t := range targets {
+		byUID[t.uid] = t
 	}
-	var got *fetched
 	take := func(r *response) bool {
 		one := parseFetched(r)
-		hasBody := false
-		if one != nil {
-			_, hasBody = one.values["BODY[]"]
-		}
-		// What has not all that was asked for tells of something else.
-		if one == nil || got != nil || one.number("UID") != t.uid || need.octets && !hasBody || len(one.values) < len(need.other) {
+		if one == nil || byUID[one.uid] == nil || out[one.uid] != nil {
 			return false
 		}
-		got = one
+		body, at := one.get("BODY[]"), one.get("INTERNALDATE")
+		if body == nil || at == nil {
+			return false // it tells of something else
+		}
+		raw := &rawMessage{body.literal, at.text}
+		if raw.buffer == nil {
+			raw.buffer = spool.New(spool.Options{Dir: s.p.SpoolDir})
+			short, _ := body.bytes(maxResponseLine) // a quoted string, or NIL
+			_, _ = raw.buffer.Write(short)          // an error is met by who reads it
+		}
+		out[one.uid] = raw
+		t := byUID[one.uid]
+		t.seq, t.expunges = one.seq, one.expunges
+		// Flags that came along are for the client.
+		if flags := one.get("FLAGS"); flags != nil {
+			s.tellFlags(t.seq, flags.text)
+		}
 		return true
 	}
-	text, err := s.run(fmt.Sprintf("%s %s (%s)", f.verb(), f.list([]*target{t}), items), take)
+	text, err := s.run(f.verb()+" "+f.list(targets)+" (UID INTERNALDATE BODY.PEEK[])", take)
+	if err == nil && len(out) == 0 && !strings.HasPrefix(upper(text), "OK") {
+		err = &messageError{"SERVERBUG", "the mail server refused", errors.New(text)}
+	}
 	if err != nil {
+		for _, raw := range out {
+			_ = raw.buffer.Close()
+		}
 		return nil, err
 	}
-	if got == nil {
-		if !strings.HasPrefix(upper(text), "OK") {
-			return nil, &messageError{"the mail server refused", errors.New(text)}
-		}
-		return nil, nil
-	}
-	t.seq, t.expunges = got.seq, got.expunges
-	return got, nil
+	return out, nil
 }
 
 // place finds the sequence number of a message anew; 0 when it has gone.
-func (s *session) place(f *fetch, t *target) error {
+func (s *session) place(t *target) error {
 	t.seq = 0
 	_, err := s.run(fmt.Sprintf("UID FETCH %d (UID)", t.uid), func(r *response) bool {
 		one := parseFetched(r)
-		if one == nil || one.number("UID") != t.uid {
+		if one == nil || one.uid != t.uid {
 			return false
 		}
 		t.seq, t.expunges = one.seq, one.expunges
-		one.free()
-		return true
+		return len(one.values) == 1
 	})
 	return err
 }
 
-// writeAnswer writes the response. With errUnsure nothing has been written.
-func (s *session) writeAnswer(f *fetch, t *target, got *fetched, o *opened) error {
+// tellFlags tells the client of flags.
+func (s *session) tellFlags(seq uint32, flags string) {
+	s.out.Lock()
+	defer s.out.Unlock()
+	_, _ = fmt.Fprintf(s.cw, "* %d FETCH (FLAGS %s)\r\n", seq, flags) // cw keeps its error
+}
+
+// writeAnswer writes the response. With errUnsure or a *messageError nothing has
+// been written.
+func (s *session) writeAnswer(f *fetch, t *target, o *opened) error {
+	if o != nil {
+		if err := o.shown.check(f.items); err != nil {
+			return err
+		}
+	}
 	s.out.Lock()
 	defer s.out.Unlock()
 	if s.expunges != t.expunges {
 		return errUnsure
+	}
+	if err := s.patience(); err != nil {
+		return err
 	}
 	_, _ = fmt.Fprintf(s.cw, "* %d FETCH (", t.seq) // cw keeps its error
 	first := true
@@ -404,45 +446,66 @@ func (s *session) writeAnswer(f *fetch, t *target, got *fetched, o *opened) erro
 		}
 		first = false
 	}
-	if f.uid && !slices.ContainsFunc(f.items, func(i item) bool { return i.name == "UID" }) {
-		blank()
-		_, _ = fmt.Fprintf(s.cw, "UID %d", t.uid)
+	asked := func(name string) bool {
+		return slices.ContainsFunc(f.items, func(i item) bool { return upper(i.raw) == name })
+	}
+	for i := range t.values {
+		// RFC 3501, Section 6.4.8: UID FETCH always tells the UID.
+		if v := &t.values[i]; v.name == "UID" && f.uid && !asked("UID") || v.name == "MODSEQ" && !asked("MODSEQ") {
+			blank()
+			_, _ = s.cw.WriteString(v.name + " " + v.text)
+		}
 	}
 	for i := range f.items {
 		one := &f.items[i]
-		switch {
-		case !one.content():
-			v, ok := got.values[one.name]
-			if !ok || v.literal != nil {
-				continue
+		if !one.content() {
+			for j := range t.values {
+				if v := &t.values[j]; v.name == upper(one.raw) {
+					blank()
+					_, _ = s.cw.WriteString(v.name + " " + v.text)
+				}
 			}
-			blank()
-			_, _ = s.cw.WriteString(one.name + " " + v.text)
-		case one.name == "RFC822.SIZE" && o == nil:
-			blank()
-			_, _ = fmt.Fprintf(s.cw, "RFC822.SIZE %d", t.fact.Size)
-		default:
-			blank()
-			if err := o.shown.write(s.cw, one); err != nil {
-				return err // the client has half a response: there is no way on
-			}
+			continue
+		}
+		blank()
+		if err := s.writeItem(t, o, one); err != nil {
+			return err // the client has half a response: there is no way on
 		}
 	}
-	_, _ = s.cw.WriteString(")\r\n")
-	return s.cw.Flush()
+	_, err := s.cw.WriteString(")\r\n")
+	return err
 }
 
-// markSeen sets \Seen where the items ask for it.
-func (s *session) markSeen(f *fetch, t *target, got *fetched) error {
-	if s.selected().readOnly || strings.Contains(upper(got.values["FLAGS"].text), `\SEEN`) ||
-		!slices.ContainsFunc(f.items, func(i item) bool { return i.seen() }) {
+// writeItem answers an item of content.
+func (s *session) writeItem(t *target, o *opened, one *item) error {
+	switch {
+	case o != nil:
+		return o.shown.write(s.cw, one)
+	case one.name == "RFC822.SIZE":
+		_, err := fmt.Fprintf(s.cw, "RFC822.SIZE %d", t.fact.size)
+		return err
+	}
+	_, err := s.cw.Write(t.fact.view(one))
+	return err
+}
+
+// markSeen sets \Seen where the items ask for it. The upstream tells the client of
+// the new flags.
+func (s *session) markSeen(f *fetch, shown []*target) error {
+	if s.selected().readOnly || !slices.ContainsFunc(f.items, func(i item) bool { return i.seen() }) {
 		return nil
 	}
+	unseen := slices.DeleteFunc(shown, func(t *target) bool {
+		return slices.ContainsFunc(t.values, func(v value) bool { return v.name == "FLAGS" && strings.Contains(upper(v.text), `\SEEN`) })
+	})
 	verb := "STORE"
 	if f.uid {
 		verb = "UID STORE"
 	}
-	// The upstream tells the client of the new flags.
-	_, err := s.run(fmt.Sprintf(`%s %s +FLAGS (\Seen)`, verb, f.list([]*target{t})), nil)
-	return err
+	for some := range slices.Chunk(unseen, chunk) {
+		if _, err := s.run(verb+" "+f.list(some)+` +FLAGS (\Seen)`, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }

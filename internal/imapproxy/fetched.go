@@ -12,12 +12,15 @@ import (
 // A fetched is a response to FETCH that was read.
 type fetched struct {
 	seq      uint32
-	expunges int // when it came
-	values   map[string]value
+	uid      uint32 // 0 when it is not there
+	expunges int    // when it came
+	values   []value
 }
 
-// A value is what an item has: text as it was, or a literal.
+// A value is what an item has: text as it was, with short literals in it, or a
+// literal.
 type value struct {
+	name    string // in upper case
 	text    string
 	literal *spool.Buffer
 }
@@ -31,17 +34,18 @@ func (f *fetched) free() {
 	}
 }
 
-// number returns a value that is a number, 0 for others.
-func (f *fetched) number(name string) uint32 {
-	n, err := strconv.ParseUint(f.values[name].text, 10, 32)
-	if err != nil {
-		return 0
+// get returns the value of an item, nil when it is not there.
+func (f *fetched) get(name string) *value {
+	for i := range f.values {
+		if f.values[i].name == name {
+			return &f.values[i]
+		}
 	}
-	return uint32(n)
+	return nil
 }
 
 // bytes returns a value that is a string, of at most max octets.
-func (v value) bytes(max int64) ([]byte, error) {
+func (v *value) bytes(max int64) ([]byte, error) {
 	if v.literal != nil {
 		return io.ReadAll(io.LimitReader(v.literal.NewReader(), max))
 	}
@@ -53,40 +57,67 @@ func (v value) bytes(max int64) ([]byte, error) {
 	return nil, nil // NIL
 }
 
+// maxFlat bounds literals that are taken for text, in octets.
+const maxFlat = 64 << 10
+
 // parseFetched reads a response. The literals are the result's, which nobody else
 // frees, when it is not nil.
 func parseFetched(r *response) *fetched {
 	p := &responseScanner{segments: r.segments}
-	f := &fetched{expunges: r.expunges, values: make(map[string]value)}
-	head := string(p.until('('))
-	words := strings.Fields(head)
+	f := &fetched{expunges: r.expunges}
+	words := strings.Fields(string(p.until('(')))
 	if len(words) != 3 || words[0] != "*" || upper(words[2]) != "FETCH" {
 		return nil
 	}
-	n, err := strconv.ParseUint(words[1], 10, 32)
-	if err != nil {
+	seq, ok := number32(words[1])
+	if !ok {
 		return nil
 	}
-	f.seq = uint32(n)
+	f.seq = seq
+	var flat []*spool.Buffer // which the result does not hold
 	for !p.take(')') {
-		name, ok := p.name()
-		if !ok || !p.take(' ') {
+		v := value{}
+		if v.name, ok = p.name(); !ok || !p.take(' ') || !p.value(&v) {
 			return nil
 		}
-		v, ok := p.value(0)
-		if !ok {
-			return nil
+		if v.literal != nil && !strings.HasPrefix(v.name, "BODY[") {
+			flat = append(flat, v.literal)
+			if v.text, ok = flatten(v.text, v.literal); !ok {
+				return nil
+			}
+			v.literal = nil
 		}
-		f.values[name] = v
+		if v.name == "UID" {
+			f.uid, _ = number32(v.text)
+		}
+		f.values = append(f.values, v)
 		p.take(' ')
 	}
+	for _, b := range append(flat, p.passed...) {
+		_ = b.Close()
+	}
 	return f
+}
+
+func number32(text string) (uint32, bool) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err == nil
+}
+
+// flatten returns a literal as text.
+func flatten(announcement string, literal *spool.Buffer) (string, bool) {
+	if literal.Size() > maxFlat {
+		return "", false
+	}
+	data, err := io.ReadAll(literal.NewReader())
+	return announcement + "\r\n" + string(data), err == nil
 }
 
 // A responseScanner reads text with literals in it.
 type responseScanner struct {
 	segments []segment
-	at       int // in the text of the first segment
+	at       int             // in the text of the first segment
+	passed   []*spool.Buffer // literals that have become text
 }
 
 func (p *responseScanner) rest() []byte {
@@ -132,63 +163,68 @@ func (p *responseScanner) name() (string, bool) {
 	return "", false
 }
 
-// maxNesting bounds the parentheses of a response.
-const maxNesting = 200
-
-// value reads a value of any kind.
-func (p *responseScanner) value(depth int) (value, bool) {
-	rest := p.rest()
-	if len(rest) == 0 || depth > maxNesting {
-		return value{}, false
-	}
-	switch rest[0] {
-	case '"':
-		for i := 1; i < len(rest); i++ {
-			switch rest[i] {
-			case '\\':
-				i++
-			case '"':
-				p.at += i + 1
-				return value{text: string(rest[:i+1])}, true
-			}
-		}
-		return value{}, false
-	case '{', '~':
+// value reads a value of any kind. That of a literal is its announcement and the
+// literal.
+func (p *responseScanner) value(v *value) bool {
+	if rest := p.rest(); len(rest) > 0 && (rest[0] == '{' || rest[0] == '~') {
 		if bytes.IndexByte(rest, '}') != len(rest)-1 || p.segments[0].literal == nil {
-			return value{}, false
+			return false
 		}
-		v := value{literal: p.segments[0].literal}
+		v.text, v.literal = string(rest), p.segments[0].literal
 		p.segments, p.at = p.segments[1:], 0
-		return v, true
-	case '(':
-		return p.list(depth)
+		return true
 	}
-	end := bytes.IndexAny(rest, " )")
-	if end < 0 {
-		end = len(rest)
-	}
-	p.at += end
-	return value{text: string(rest[:end])}, end > 0
+	var ok bool
+	v.text, ok = p.text()
+	return ok
 }
 
-// list reads a parenthesised list. Lists with literals in them are not kept.
-func (p *responseScanner) list(depth int) (value, bool) {
-	var text strings.Builder
-	p.take('(')
-	text.WriteByte('(')
-	for first := true; !p.take(')'); first = false {
-		if !first && !p.take(' ') && !bytes.HasPrefix(p.rest(), []byte("(")) {
-			return value{}, false
+// text reads a word, a quoted string or a parenthesised list, with the literals
+// in it.
+func (p *responseScanner) text() (string, bool) {
+	var done strings.Builder // of the segments before
+	begin, depth, quoted := p.at, 0, false
+	for len(p.segments) > 0 {
+		rest := p.rest()
+		if len(rest) == 0 {
+			// The end of a segment: its literal is a part of the list.
+			literal := p.segments[0].literal
+			if literal == nil || depth == 0 || quoted {
+				return "", false
+			}
+			flat, ok := flatten(string(bytes.TrimRight(p.segments[0].text[begin:], "\r\n")), literal)
+			if !ok || done.Len() > maxFlat {
+				return "", false
+			}
+			done.WriteString(flat)
+			p.passed = append(p.passed, literal)
+			p.segments, p.at, begin = p.segments[1:], 0, 0
+			continue
 		}
-		v, ok := p.value(depth + 1)
-		if !ok {
-			return value{}, false
+		text := p.segments[0].text
+		switch c := rest[0]; {
+		case quoted && c == '\\':
+			p.at++
+		case c == '"':
+			if quoted = !quoted; !quoted && depth == 0 {
+				p.at++
+				return string(text[begin:p.at]), true
+			}
+		case quoted:
+		case c == '(':
+			depth++
+		case c == ')' && depth <= 1:
+			if depth == 1 {
+				p.at++
+			}
+			end := string(text[begin:p.at])
+			return done.String() + end, len(end) > 0
+		case c == ')':
+			depth--
+		case c == ' ' && depth == 0:
+			return string(text[begin:p.at]), p.at > begin
 		}
-		if text.Len() > 1 {
-			text.WriteByte(' ')
-		}
-		text.WriteString(v.text)
+		p.at++
 	}
-	text.WriteByte(')')
-	return value{text: text.String()}, true
+	return "", false
 }

@@ -25,10 +25,20 @@ type item struct {
 // content reports whether an item is answered from the rendering.
 func (i *item) content() bool {
 	switch i.name {
-	case "BODY", "BODYSTRUCTURE", "ENVELOPE", "RFC822", "RFC822.SIZE", "RFC822.HEADER", "RFC822.TEXT", "BINARY", "BINARY.SIZE":
+	case "BODY", "BODYSTRUCTURE", "ENVELOPE", "RFC822", "RFC822.SIZE", "RFC822.HEADER", "RFC822.TEXT", "BINARY", "BINARY.SIZE", "PREVIEW":
 		return true
 	}
 	return false
+}
+
+// remembered reports whether the answer to an item of content is remembered,
+// unless it is too big.
+func (i *item) remembered() bool {
+	switch i.name {
+	case "BODYSTRUCTURE", "ENVELOPE", "RFC822.SIZE", "PREVIEW":
+		return true
+	}
+	return i.name == "BODY" && !i.bracket
 }
 
 // seen reports whether fetching an item sets \Seen (RFC 3501, Section 6.4.5;
@@ -135,10 +145,8 @@ func (s *scanner) word() string {
 func (s *scanner) item() (item, bool) {
 	begin := s.at
 	one := item{name: upper(s.word())}
-	for _, suffix := range []string{".PEEK"} {
-		if base, ok := strings.CutSuffix(one.name, suffix); ok {
-			one.name, one.peek = base, true
-		}
+	if base, ok := strings.CutSuffix(one.name, ".PEEK"); ok {
+		one.name, one.peek = base, true
 	}
 	if one.name == "" {
 		return one, false
@@ -150,6 +158,9 @@ func (s *scanner) item() (item, bool) {
 		}
 	} else if one.peek || one.name == "BINARY" || one.name == "BINARY.SIZE" {
 		return one, false
+	}
+	if one.name == "PREVIEW" && strings.HasPrefix(upper(s.text[s.at:]), " (LAZY)") { // RFC 8970, Section 4.1
+		s.at += len(" (LAZY)")
 	}
 	one.raw = s.text[begin:s.at]
 	return one, true

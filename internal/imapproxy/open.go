@@ -1,71 +1,159 @@
 package imapproxy
 
 import (
+	"bufio"
 	"strings"
 	"time"
 
+	"github.com/postseal/postseal/internal/mimeraw"
 	"github.com/postseal/postseal/internal/render"
 	"github.com/postseal/postseal/internal/spool"
 	"github.com/postseal/postseal/smime"
 )
 
-// open makes what the client sees of a message, and remembers what was decided.
-func (s *session) open(t *target, got *fetched) (*opened, error) {
-	raw, err := takeLiteral(got, s.p.SpoolDir)
-	if err != nil {
-		return nil, err
-	}
-	o := &opened{uid: t.uid, raw: raw}
+// open makes what the client sees of a message. It takes raw, the message as it is
+// stored, which came at date. What it decided anew is in o.fresh, and is to be
+// settled.
+func (s *session) open(t *target, raw *spool.Buffer, date string) (_ *opened, err error) {
+	o := &opened{uid: t.uid, raw: raw, date: date}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
 	opts := *s.options
 	// Certificates are judged as of when the message came, so that the verdict is
 	// the same tomorrow.
 	if opts.Read.Time.IsZero() {
-		opts.Read.Time = internalDate(got.values["INTERNALDATE"].text)
+		opts.Read.Time = internalDate(date)
 	}
-	if t.fact != nil && !t.fact.Plain {
-		opts.Remembered = &render.Remembered{Opened: t.fact.Opened, Status: smime.Status(t.fact.Status), Verdict: t.fact.Verdict}
+	if t.fact != nil && !t.fact.plain {
+		opts.Remembered = &render.Remembered{Opened: t.fact.opened, Status: t.fact.status, Verdict: t.fact.verdict}
 	}
-	made, err := render.Open(raw, raw.Size(), &opts)
-	if err != nil {
-		o.close()
-		return nil, &messageError{"its key or its content cannot be used now", err}
+	if o.made, err = render.Open(raw, raw.Size(), &opts); err != nil {
+		return nil, &messageError{"UNAVAILABLE", "its key or its content cannot be used now", err}
 	}
-	o.made = made
 	src, size := o.source()
 	if o.shown, err = newShown(src, size); err != nil {
-		o.close()
-		return nil, &messageError{"its structure cannot be read", err}
+		return nil, &messageError{"SERVERBUG", "its structure cannot be read", err}
 	}
-	if t.fact == nil {
-		fact := Fact{Plain: !made.Changed, Opened: made.Opened, Status: string(made.Status), Verdict: made.Verdict, Size: size}
-		if fact, err = s.facts.Put(s.ctx, s.key(t.uid), fact); err != nil {
-			o.close()
-			return nil, err
+	if o.digest, err = digestOf(src, size); err != nil {
+		return nil, err
+	}
+	if t.fact != nil && (t.fact.plain || t.fact.digest == o.digest) {
+		return o, nil
+	}
+	o.fresh = &fact{plain: !o.made.Changed, opened: o.made.Opened, status: o.made.Status, verdict: o.made.Verdict, size: size, digest: o.digest}
+	if !o.fresh.plain {
+		err = o.fresh.addViews(o.shown)
+	}
+	return o, err
+}
+
+// settle remembers what was decided anew of messages, and tells others of those
+// that were opened for the first time.
+func (s *session) settle(targets []*target, list []*opened) error {
+	var fresh []*target
+	var changed []uint32
+	var firsts []*opened
+	for i, o := range list {
+		if o.fresh == nil {
+			continue
 		}
-		t.fact = &fact
-		if s.p.Learn != nil && made.Message != nil {
-			s.p.Learn(s.account, made.Message, opts.Read.Time)
+		t := targets[i]
+		if t.fact != nil {
+			// The program shows messages otherwise than it did.
+			s.p.log().Warn("a message is shown otherwise than before", "account", s.account, "uid", t.uid)
+			changed = append(changed, t.uid)
+		} else {
+			firsts = append(firsts, o)
 		}
+		t.fact = o.fresh
+		fresh = append(fresh, t)
+	}
+	if err := s.forget(changed); err != nil {
+		return err
+	}
+	if err := s.remember(fresh); err != nil {
+		return err
+	}
+	for _, o := range firsts {
+		if err := s.learn(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openOne opens and settles. It takes raw.
+func (s *session) openOne(t *target, raw *spool.Buffer, date string) (*opened, error) {
+	o, err := s.open(t, raw, date)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.settle([]*target{t}, []*opened{o}); err != nil {
+		o.close()
+		return nil, err
+	}
+	if !t.fact.plain && t.fact.digest != o.digest {
+		// Another connection has decided otherwise meanwhile: its word counts.
+		o.raw = spool.New(spool.Options{})
+		o.close()
+		return s.openOne(t, raw, date)
 	}
 	s.rendered.put(o)
 	return o, nil
 }
 
-// takeLiteral takes the octets of a message out of a response.
-func takeLiteral(got *fetched, dir string) (*spool.Buffer, error) {
-	v := got.values["BODY[]"]
-	if v.literal != nil {
-		delete(got.values, "BODY[]")
-		return v.literal, nil
+// learn lets others know of a message that was opened for the first time.
+func (s *session) learn(o *opened) error {
+	m := o.made.Message
+	if m == nil {
+		return nil
 	}
-	// A short message may come as a quoted string.
-	text, err := v.bytes(maxResponseLine)
+	if s.p.Learn != nil {
+		s.p.Learn(s.account, m, internalDate(o.date))
+	}
+	if s.p.Facts == nil || !cameEncrypted(m) {
+		return nil
+	}
+	return s.p.Facts.NoteEncrypted(s.ctx, s.account, messageIDs(o))
+}
+
+// cameEncrypted reports whether any layer of a message is encrypted, opened or not.
+func cameEncrypted(m *smime.Message) bool {
+	for _, l := range m.Layers {
+		if l.Encrypted {
+			return true
+		}
+	}
+	return false
+}
+
+// messageIDs returns those that an answer may name, without angle brackets: that of
+// the message as it is stored, and that of what was in it.
+func messageIDs(o *opened) []string {
+	var out []string
+	for _, part := range []*mimeraw.Header{headerOf(o.raw), o.shown.tree.Fields} {
+		if part == nil {
+			continue
+		}
+		for _, value := range part.Values("Message-ID") {
+			if id := strings.Trim(strings.TrimSpace(value), "<>"); id != "" {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}
+
+// headerOf reads the header of a message; nil when it cannot be read.
+func headerOf(raw *spool.Buffer) *mimeraw.Header {
+	h, err := mimeraw.ReadHeader(bufio.NewReader(raw.NewReader()), 0)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	raw := spool.New(spool.Options{Dir: dir})
-	_, err = raw.Write(text)
-	return raw, err
+	return h
 }
 
 // internalDate reads an INTERNALDATE; what cannot be read is now.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/internal/render"
 	"github.com/postseal/postseal/smime"
 )
@@ -52,9 +53,17 @@ type Proxy struct {
 	// nil shows them as they are. It is called once after each login.
 	Open func(account string) (*render.Options, error)
 
-	// Facts remembers what was decided of messages; nil remembers for as long as a
-	// connection lasts.
-	Facts Facts
+	// Facts remembers what was decided of messages, and which came encrypted; nil
+	// remembers the former for as long as a connection lasts. Server is the name of
+	// the upstream there. It is not closed.
+	Facts  facts.Store
+	Server string
+
+	// Secret returns what facts of an account are encrypted under: at least 16
+	// octets that are on no disk in the clear, and the same after a restart. nil,
+	// and a Secret that returns nil, uses a key that ends with this process: the
+	// facts of messages with S/MIME are found out anew by the next one then.
+	Secret func(account string) ([]byte, error)
 
 	// Idle is how long a client may say nothing; 0: 30 minutes (RFC 3501, Section
 	// 5.4).
@@ -65,12 +74,15 @@ type Proxy struct {
 
 	// Log is told what happens, without secrets and content; nil is nobody.
 	Log *slog.Logger
+
+	cache cache
 }
 
 const (
 	defaultIdle     = 30 * time.Minute
 	handshakeTime   = time.Minute
 	upstreamTimeout = 10 * time.Minute // for the answer to a command
+	clientTimeout   = 10 * time.Minute // for taking what was written
 )
 
 func (p *Proxy) log() *slog.Logger {

@@ -70,7 +70,7 @@ func (s *session) pumpAll() error {
 func (s *session) toClient(f func() error) error {
 	s.out.Lock()
 	defer s.out.Unlock()
-	if err := s.client.SetWriteDeadline(time.Now().Add(s.p.idle())); err != nil {
+	if err := s.patience(); err != nil {
 		return err
 	}
 	if err := f(); err != nil {
@@ -81,6 +81,9 @@ func (s *session) toClient(f func() error) error {
 	}
 	return nil
 }
+
+// patience gives a client the time that it has for taking what is written next.
+func (s *session) patience() error { return s.client.SetWriteDeadline(time.Now().Add(clientTimeout)) }
 
 func (s *session) working() *command {
 	s.pending.Lock()
@@ -111,7 +114,8 @@ func (s *session) untagged(line, rest []byte) error {
 		return s.collect(c, bytes.Clone(line))
 	}
 	return s.toClient(func() error {
-		if second == "EXPUNGE" || name == "VANISHED" {
+		// RFC 7162, Section 3.2.10.1: VANISHED (EARLIER) changes no numbers.
+		if second == "EXPUNGE" || name == "VANISHED" && second != "(EARLIER)" {
 			s.expunges++
 		}
 		return s.relay(line)
@@ -120,6 +124,12 @@ func (s *session) untagged(line, rest []byte) error {
 
 // note takes from a status response what has to be known of a mailbox.
 func (s *session) note(text []byte) {
+	if bytes.HasPrefix(text, []byte("[UIDNOTSTICKY]")) {
+		s.pending.Lock()
+		s.mailbox.fleeting = true
+		s.pending.Unlock()
+		return
+	}
 	code, ok := bytes.CutPrefix(text, []byte("[UIDVALIDITY "))
 	if !ok {
 		return
@@ -130,10 +140,8 @@ func (s *session) note(text []byte) {
 		return
 	}
 	s.pending.Lock()
-	defer s.pending.Unlock()
-	if s.current != nil {
-		s.mailbox.validity = uint32(n)
-	}
+	s.mailbox.validity = uint32(n)
+	s.pending.Unlock()
 }
 
 // relay passes a response on with its literals.

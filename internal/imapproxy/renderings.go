@@ -1,6 +1,7 @@
 package imapproxy
 
 import (
+	"crypto/sha256"
 	"io"
 
 	"github.com/postseal/postseal/internal/render"
@@ -8,14 +9,18 @@ import (
 )
 
 // maxRenderings is how many messages a session holds opened.
-const maxRenderings = 8
+const maxRenderings = 2
 
 // An opened message is one that is held.
 type opened struct {
 	uid   uint32
 	raw   *spool.Buffer     // as it is stored
-	made  *render.Rendering // nil when it is shown as it is stored
+	date  string            // its INTERNALDATE
+	made  *render.Rendering // nil before it was made
 	shown *shown
+
+	digest [sha256.Size]byte // of what is shown
+	fresh  *fact             // what was decided anew; nil when all was known
 }
 
 func (o *opened) close() {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/smime"
 )
 
@@ -103,7 +104,7 @@ func TestLearn(t *testing.T) {
 	w := newWorld(t)
 	var learned []string
 	p := w.proxy()
-	p.Facts = NewMemory()
+	p.Facts = facts.NewMemory()
 	p.Learn = func(account string, m *smime.Message, received time.Time) {
 		if received.IsZero() || !m.Trusted {
 			t.Errorf("%v %v", received, m.Status)

@@ -53,6 +53,9 @@ func (m *shown) write(w *bufio.Writer, it *item) error {
 		return m.writeSpan(w, "RFC822.TEXT", m.tree.Body, it)
 	case "BINARY", "BINARY.SIZE":
 		return m.writeBinary(w, it)
+	case "PREVIEW":
+		_, _ = w.WriteString("PREVIEW ")
+		return m.writePreview(w)
 	}
 	if !it.bracket { // BODY: BODYSTRUCTURE without extensions
 		_, _ = w.WriteString("BODY ")
@@ -60,6 +63,25 @@ func (m *shown) write(w *bufio.Writer, it *item) error {
 		return nil
 	}
 	return m.writeSection(w, it)
+}
+
+// check looks for items that cannot be answered. The error is a *messageError.
+func (m *shown) check(items []item) error {
+	for i := range items {
+		it := &items[i]
+		if it.name != "BINARY" && it.name != "BINARY.SIZE" {
+			continue
+		}
+		part := m.tree.Find(it.path)
+		if part == nil {
+			continue
+		}
+		// RFC 3516, Section 4.3: the server says so when it cannot decode.
+		if _, err := m.decodedSize(part, it); err != nil {
+			return &messageError{"UNKNOWN-CTE", "a part cannot be decoded", err}
+		}
+	}
+	return nil
 }
 
 // label is how a section is named in an answer.

@@ -3,6 +3,7 @@ package imapproxy
 import (
 	"bufio"
 	"context"
+	"crypto/cipher"
 	cryptotls "crypto/tls"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/internal/render"
 )
 
@@ -55,7 +57,9 @@ type session struct {
 	loggedInOK bool // the upstream has accepted a login
 	account    string
 	options    *render.Options // nil shows messages as they are
-	facts      Facts
+	sealer     cipher.AEAD     // of facts; there when options is
+	own        facts.Store     // of this connection; nil before it is needed
+	ownCache   cache
 	rendered   renderings
 }
 
@@ -63,6 +67,7 @@ type session struct {
 type mailbox struct {
 	name     string // as the client wrote it; "" for none
 	validity uint32
+	fleeting bool // its UIDs are of this connection alone (RFC 4315, Section 4)
 	readOnly bool
 }
 
@@ -98,10 +103,7 @@ type command struct {
 
 func newSession(ctx context.Context, p *Proxy, conn net.Conn) *session {
 	s := &session{p: p, ctx: ctx, raw: conn, client: conn, cr: bufio.NewReaderSize(conn, wireBuffer), cw: bufio.NewWriterSize(conn, wireBuffer),
-		done: make(chan struct{}), facts: p.Facts}
-	if s.facts == nil {
-		s.facts = NewMemory()
-	}
+		done: make(chan struct{})}
 	_, isTLS := conn.(*cryptotls.Conn)
 	s.view = view{startTLS: p.TLS != nil && !isTLS, login: isTLS || !p.RequireTLS}
 	return s
@@ -162,7 +164,7 @@ func (s *session) serve() error {
 func (s *session) say(format string, args ...any) error {
 	s.out.Lock()
 	defer s.out.Unlock()
-	if err := s.client.SetWriteDeadline(time.Now().Add(s.p.idle())); err != nil {
+	if err := s.patience(); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(s.cw, format+"\r\n", args...) // cw keeps its error

@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/internal/render"
 )
 
@@ -187,9 +188,9 @@ func TestSeen(t *testing.T) {
 // become since, on another connection too.
 func TestRemembered(t *testing.T) {
 	w := newWorld(t)
-	facts := NewMemory()
+	remembered := facts.NewMemory()
 	options := w.options()
-	p := &Proxy{Open: func(string) (*render.Options, error) { return options, nil }, Facts: facts}
+	p := &Proxy{Open: func(string) (*render.Options, error) { return options, nil }, Facts: remembered}
 	addr := serve(t, p, startDovecot(t))
 	c := login(t, addr, "")
 	c.add("INBOX", w.encrypt(t, noteMessage, w.carol)) // nobody here has the key

@@ -19,13 +19,18 @@ import (
 func writeString(w *bufio.Writer, s string) {
 	for i := 0; i < len(s); i++ {
 		if s[i] < ' ' || s[i] > '~' {
-			s = strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ").Replace(s)
+			s = lineEnds.Replace(s)
 			_, _ = fmt.Fprintf(w, "{%d}\r\n%s", len(s), s) // w keeps its error
 			return
 		}
 	}
-	_, _ = w.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`)
+	_, _ = w.WriteString(`"` + quoting.Replace(s) + `"`)
 }
+
+var (
+	lineEnds = strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ")
+	quoting  = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+)
 
 // writeOptional writes NIL for what is not there.
 func writeOptional(w *bufio.Writer, s string, there bool) {

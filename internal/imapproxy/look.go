@@ -1,0 +1,91 @@
+package imapproxy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/postseal/postseal/internal/mimeraw"
+)
+
+// lookedAt are the fields that tell whether a message may be S/MIME, or has
+// fields that claim to be ours.
+const lookedAt = "CONTENT-TYPE CONTENT-DISPOSITION AUTHENTICATION-RESULTS X-POSTSEAL-STATUS X-POSTSEAL-SIGNER X-POSTSEAL-ENCRYPTION X-POSTSEAL-PROBLEM X-POSTSEAL-WARNING"
+
+// maxLooked bounds what is read of such a header, in octets.
+const maxLooked = 64 << 10
+
+// look finds out by their headers which messages are not S/MIME, and remembers
+// it. The others have to be opened.
+func (s *session) look(f *fetch, targets []*target) error {
+	byUID := make(map[uint32]*target)
+	for _, t := range targets {
+		byUID[t.uid] = t
+	}
+	var problem error
+	take := func(r *response) bool {
+		one := parseFetched(r)
+		if one == nil {
+			return false
+		}
+		t := byUID[one.uid]
+		for i := range one.values {
+			v := &one.values[i]
+			if t == nil || !strings.HasPrefix(v.name, "BODY[HEADER.FIELDS") {
+				continue
+			}
+			header, err := v.bytes(maxLooked)
+			if err != nil {
+				problem = err
+			}
+			if err == nil && !mayBeProtected(header) {
+				t.fact = plainFact
+			}
+			if flags := one.get("FLAGS"); flags != nil {
+				s.tellFlags(one.seq, flags.text)
+			}
+			one.free()
+			return true
+		}
+		return false
+	}
+	_, err := s.run(f.verb()+" "+f.list(targets)+" (UID BODY.PEEK[HEADER.FIELDS ("+lookedAt+")])", take)
+	if err = errors.Join(err, problem); err != nil {
+		return err
+	}
+	var plain []*target
+	for _, t := range targets {
+		if t.fact != nil {
+			plain = append(plain, t)
+		}
+	}
+	return s.remember(plain)
+}
+
+// mayBeProtected reports whether a header may be that of an S/MIME message, or
+// has fields that claim to be ours. RFC 8551, Section 3.10: names of files tell,
+// too.
+func mayBeProtected(raw []byte) bool {
+	if len(raw) >= maxLooked {
+		return true // there may be more
+	}
+	h, err := mimeraw.ReadHeader(bufio.NewReader(bytes.NewReader(raw)), maxLooked)
+	if err != nil {
+		return true
+	}
+	for _, f := range h.Fields {
+		if name := upper(f.Name()); strings.HasPrefix(name, "X-POSTSEAL-") || name == "AUTHENTICATION-RESULTS" && strings.Contains(strings.ToLower(f.Value()), "smime") {
+			return true
+		}
+	}
+	contentType, _ := h.Get("Content-Type")
+	disposition, _ := h.Get("Content-Disposition")
+	text := strings.ToLower(contentType + " " + disposition)
+	for _, sign := range []string{"pkcs7", "multipart/signed", ".p7m", ".p7s", ".p7c", ".p7z"} {
+		if strings.Contains(text, sign) {
+			return true
+		}
+	}
+	return false
+}
