@@ -3,6 +3,7 @@ package cms
 import (
 	"crypto"
 	"crypto/x509"
+	"errors"
 
 	"github.com/postseal/postseal/pki"
 )
@@ -17,7 +18,18 @@ type CertificateIdentity struct {
 	// or other ecdh.KeyExchanger for EC and X25519; a crypto.Decapsulator, such
 	// as *mlkem.DecapsulationKey768, for ML-KEM; or what package keystore reads
 	// of X448 and of EC on curves that crypto/ecdh does not have.
+	//
+	// Its errors are [ErrDecrypt] for the reader of a message, unless they have
+	// a method KeyUnavailable() bool that returns true: such an error has to be
+	// independent of the message, as that of a token that was taken out is.
 	Key crypto.PrivateKey
+}
+
+// unavailable reports whether an error of a private key is about the key, and
+// says nothing of what was to be opened with it.
+func unavailable(err error) bool {
+	var e interface{ KeyUnavailable() bool }
+	return errors.As(err, &e) && e.KeyUnavailable()
 }
 
 // NewIdentity returns the holder of a certificate and its private key.

@@ -187,6 +187,9 @@ func (k *KeyAgreeRecipientInfo) open(agree exchange, wrapped []byte) ([]byte, er
 		return nil, &UnsupportedError{What: "key agreement with the sender's certificate"}
 	}
 	secret, err := agree(k.OriginatorKey)
+	if unavailable(err) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, ErrDecrypt
 	}

@@ -190,6 +190,9 @@ func (k *KeyTransRecipientInfo) open(key crypto.Decrypter, cekLen int) ([]byte, 
 			return nil, &SyntaxError{Offset: -1, Field: "RSAES-OAEP-params", Err: err}
 		}
 		cek, err := key.Decrypt(rand.Reader, k.EncryptedKey, &rsa.OAEPOptions{Hash: p.Digest.Hash, MGFHash: p.MGF.Hash, Label: p.Label})
+		if unavailable(err) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, ErrDecrypt
 		}
@@ -215,6 +218,9 @@ func openV15(key crypto.Decrypter, pub *rsa.PublicKey, encrypted []byte, cekLen 
 	_, _ = rand.Read(spare) // never returns an error
 	//lint:ignore SA1019 most mail that is encrypted to RSA keys is so; the session-key form keeps the padding secret
 	cek, err := key.Decrypt(rand.Reader, encrypted, &rsa.PKCS1v15DecryptOptions{SessionKeyLen: cekLen})
+	if unavailable(err) {
+		return nil, err
+	}
 	if err != nil {
 		return spare, nil
 	}

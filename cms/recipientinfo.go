@@ -52,7 +52,11 @@ type Recipient interface {
 // [ErrDecrypt] when one is and does not open. An identity that uses RSA with
 // PKCS #1 v1.5 padding must not return ErrDecrypt: when the padding or the
 // size is wrong it returns a random key of cekLen octets (RFC 3218, Section
-// 2.3.2). Unwrap may be called by several messages at the same time.
+// 2.3.2). Any other error says that the key could not be used, whatever the
+// message: that its token is gone, for example. It is returned to the reader if
+// no other identity opens the message.
+//
+// Unwrap may be called by several messages at the same time.
 type Identity interface {
 	Unwrap(infos []RecipientInfo, cekLen int) ([]byte, error)
 }

@@ -28,7 +28,8 @@ const (
 )
 
 // rooms lists, for each room, the rooms that it may import: docs/architecture.md.
-// A room's tests may import what makes test data and starts peers besides.
+// A room's tests may import what makes test data and messages, and starts peers,
+// besides.
 var rooms = map[string]string{
 	"internal/oid":                   "",
 	"internal/der":                   "internal/oid",
@@ -144,7 +145,7 @@ func checkFile(t *testing.T, room, name string) {
 		if ours, isOurs := strings.CutPrefix(imported, module); isOurs {
 			list := may
 			if isTest {
-				list += " internal/testpki internal/peers internal/dnstest pki/ca pki/dane/dnsclient keystore " + room
+				list += " internal/testpki internal/peers internal/dnstest pki/ca pki/dane/dnsclient keystore smime " + room
 			}
 			if !slices.Contains(strings.Fields(list), ours) {
 				t.Errorf("%s: %s may not import %s", name, room, ours)

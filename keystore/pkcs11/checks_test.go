@@ -39,11 +39,7 @@ func checkKey(t *testing.T, private crypto.PrivateKey, p *testpki.Person) {
 		checkRSADecrypter(t, k)
 	case *ECKey:
 		checkECDSA(t, k)
-		own, err := p.Key.(*ecdsa.PrivateKey).ECDH()
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkECDH(t, k, own)
+		checkECDH(t, k, mustECDH(t, p))
 	case *Ed25519Key:
 		checkEd25519(t, k)
 	case *X25519Key:
@@ -217,6 +213,15 @@ func checkECDSA(t *testing.T, k *ECKey) {
 			t.Errorf("a short digest for %v: %v", hash, err)
 		}
 	}
+}
+
+func mustECDH(t *testing.T, p *testpki.Person) *ecdh.PrivateKey {
+	t.Helper()
+	key, err := p.Key.(*ecdsa.PrivateKey).ECDH()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func checkECDH(t *testing.T, k ecdh.KeyExchanger, own *ecdh.PrivateKey) {

@@ -48,4 +48,12 @@
 // found by public key, and by CKA_ID where the token does not show it.
 // RSASSA-PSS, and RSAES-OAEP with other hashes than SHA-1, are computed here
 // from the raw operation where the token has only that.
+//
+// softhsm2 up to 2.6 by itself decrypts RSAES-OAEP with SHA-1 for both hashes
+// and without a label alone; it has the raw operation, so that here all hashes
+// and labels work with it. Where a token has neither, messages with RSAES-OAEP
+// and SHA-256 end in a [*KeyError] with CKR_ARGUMENTS_BAD or
+// CKR_MECHANISM_PARAM_INVALID. Keys for elliptic curves need CKA_DERIVE to
+// decrypt, which softhsm2-util leaves off when it imports them: the token then
+// answers CKR_KEY_FUNCTION_NOT_PERMITTED.
 package pkcs11
