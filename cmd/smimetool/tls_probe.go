@@ -18,16 +18,21 @@ OCSP response, and, by trying one after the other, versions, ciphers and key
 exchanges. Then it says what should be done. That takes some 40 connections;
 --quick makes two.
 
+A server that mail is delivered to (SMTP with STARTTLS) is looked at as a sender
+does it: by the MX records and the MTA-STS policy of the domain that --domain names,
+or whose MX records name the server.
+
 DNSSEC counts if the resolver is on this computer.
 
 Exit codes: 0 if the server is one to trust; 5 if its certificate is not trusted or
-is for another name; 1 if there was no TLS to look at.
+is for another name, or DANE or MTA-STS forbid to connect; 1 if there was no TLS to
+look at.
 `
 
 type tlsProbe struct {
 	targetFlags
 	asJSON, quick, noDNS bool
-	resolver             string
+	resolver, domain     string
 }
 
 func newTLSProbe(a *app) *cobra.Command {
@@ -38,7 +43,8 @@ func newTLSProbe(a *app) *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVar(&f.asJSON, "json", false, "print the report as a JSON object")
 	flags.BoolVar(&f.quick, "quick", false, "do not try versions, ciphers and key exchanges")
-	flags.BoolVar(&f.noDNS, "no-dns", false, "do not look for TLSA records")
+	flags.BoolVar(&f.noDNS, "no-dns", false, "do not ask the DNS: leave DANE and MTA-STS out")
+	flags.StringVar(&f.domain, "domain", "", "the server takes mail for `DOMAIN`: look at its MX records and MTA-STS policy (default: found by the server's name)")
 	flags.StringVar(&f.resolver, "resolver", "", "ask the DNS resolver at `ADDRESS`, such as 127.0.0.1 or 127.0.0.1:53 (default: those of the system)")
 	return cmd
 }
@@ -48,7 +54,15 @@ func (a *app) tlsProbe(f *tlsProbe, args []string) error {
 	if err != nil {
 		return err
 	}
-	opts := &tlstool.Options{Quick: f.quick}
+	if f.domain != "" {
+		if _, err = dane.CleanName(f.domain); err != nil {
+			return usagef("--domain: %s is not a domain name", quote(f.domain))
+		}
+		if f.noDNS {
+			return usagef("--no-dns and --domain exclude each other")
+		}
+	}
+	opts := &tlstool.Options{Quick: f.quick, Domain: f.domain}
 	if opts.Resolver, err = f.dns(); err != nil {
 		return err
 	}

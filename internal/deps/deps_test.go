@@ -73,7 +73,7 @@ var rooms = map[string]string{
 	"internal/imapproxy":             protocol + " internal/facts internal/render internal/mimetree internal/outgoing",
 	"cmd/smimetool":                  sources + " internal/testpki cmd/smimetool/internal/inspect cmd/smimetool/internal/tlstool",
 	"cmd/smimetool/internal/inspect": ground + " pki cms smime keystore",
-	"cmd/smimetool/internal/tlstool": ground + " pki pki/dane tls tls/relay",
+	"cmd/smimetool/internal/tlstool": ground + " pki pki/dane tls tls/relay tls/mtasts tls/policy",
 	"cmd/mailproxy":                  sources + proxies + " cmd/mailproxy/internal/config cmd/mailproxy/internal/account",
 	"cmd/mailproxy/internal/config":  sources + proxies,
 	"cmd/mailproxy/internal/account": sources + proxies + " cmd/mailproxy/internal/config",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postseal/postseal/tls"
+	"github.com/postseal/postseal/tls/policy"
 )
 
 // soon is when a certificate should have been renewed.
@@ -21,6 +22,7 @@ func (p *prober) advise() {
 	p.adviseCertificate()
 	p.adviseStaple()
 	p.adviseDANE()
+	p.adviseMail()
 	p.adviseProtocol()
 	p.adviseRest()
 	order := []Severity{Bad, Warning, Note}
@@ -43,7 +45,7 @@ func (p *prober) adviseCertificate() {
 		if p.t.ServerName == "" {
 			text += "; connect by one of its names, or get a certificate with this one"
 		}
-		r.advise(Bad, text)
+		r.advise(p.unlessDANE(), text)
 	}
 	for i, c := range certs {
 		which := "the certificate"
@@ -52,9 +54,9 @@ func (p *prober) adviseCertificate() {
 		}
 		switch left := c.NotAfter.Sub(now); {
 		case left < 0:
-			r.advise(Bad, which+" has expired on "+c.NotAfter.UTC().Format(time.DateOnly)+"; renew it")
+			r.advise(p.unlessDANE(), which+" has expired on "+c.NotAfter.UTC().Format(time.DateOnly)+"; renew it")
 		case now.Before(c.NotBefore):
-			r.advise(Bad, which+" is not valid before "+c.NotBefore.UTC().Format(time.RFC3339)+"; look at the clocks")
+			r.advise(p.unlessDANE(), which+" is not valid before "+c.NotBefore.UTC().Format(time.RFC3339)+"; look at the clocks")
 		case left < soon && left < c.NotAfter.Sub(c.NotBefore)/3:
 			r.advise(Warning, fmt.Sprintf("%s expires in %d days; renew it", which, int(left/(24*time.Hour))))
 		}
@@ -74,16 +76,25 @@ func (p *prober) advisePath(leaf *x509.Certificate) {
 	switch err := r.Trust.err; {
 	case err == nil, errors.As(err, new(x509.HostnameError)):
 	case errors.As(err, &unknown) && string(leaf.RawSubject) == string(leaf.RawIssuer):
-		r.advise(Bad, "the certificate is self-signed: only clients that were given it (--trust FILE), or DANE, can trust it")
+		r.advise(p.unlessDANE(), "the certificate is self-signed: only clients that were given it (--trust FILE), or DANE, can trust it")
 	case errors.As(err, &unknown) && len(p.state.PeerCertificates) == 1:
-		r.advise(Bad, "the issuer "+printable(leaf.Issuer.String())+" is not known here; if it is not an authority of your own (--trust FILE), the server should send the intermediate certificates with its own")
+		r.advise(p.unlessDANE(), "the issuer "+printable(leaf.Issuer.String())+" is not known here; if it is not an authority of your own (--trust FILE), the server should send the intermediate certificates with its own")
 	case errors.As(err, &unknown):
-		r.advise(Bad, "no path leads to an authority that is trusted here; is one of your own missing (--trust FILE)?")
+		r.advise(p.unlessDANE(), "no path leads to an authority that is trusted here; is one of your own missing (--trust FILE)?")
 	default:
 		if text := tls.Advice(err); text != "" && !strings.Contains(text, "expired") {
-			r.advise(Bad, text)
+			r.advise(p.unlessDANE(), text)
 		}
 	}
+}
+
+// unlessDANE is how bad a fault of the certificate is: TLSA records may vouch for it
+// all the same, for those who look at them.
+func (p *prober) unlessDANE() Severity {
+	if c := p.report.Client; c != nil && c.Authenticated && c.Rule == policy.RuleDANE.String() {
+		return Note
+	}
+	return Bad
 }
 
 func (p *prober) adviseStaple() {
@@ -101,6 +112,8 @@ func (p *prober) adviseDANE() {
 	d, r := p.report.DANE, p.report
 	switch {
 	case d == nil:
+	case d.Error != "" && r.Client != nil && r.Client.Reason == policy.Bogus.String():
+		r.advise(Bad, "clients that use DANE do not connect, since the DNSSEC signatures do not hold; sign the zone anew: "+d.Error)
 	case d.Error != "":
 		r.advise(Warning, "the TLSA records could not be looked up, and where DANE is used mail waits until they can: "+d.Error)
 	case len(d.Records) == 0:
@@ -111,8 +124,10 @@ func (p *prober) adviseDANE() {
 		r.advise(Warning, "there are TLSA records, but DNSSEC does not vouch for them, or the resolver does not say so: nobody will use them")
 	case d.Usable == 0:
 		r.advise(Warning, "no TLSA record can be used for this protocol: for SMTP the usages are 2 and 3 (RFC 7672, Section 3.1)")
+	case d.Matched && p.unlessDANE() == Note && !r.Trust.Trusted:
+		r.advise(Note, "the TLSA records vouch for the certificate all the same, to clients that look at them")
 	case !d.Matched:
-		r.advise(Bad, "no TLSA record is for the certificate: senders that use DANE cannot deliver; publish "+r.Certificates[0].TLSA)
+		r.advise(Bad, d.Mismatch+"; clients that use DANE cannot connect. Publish "+r.Certificates[0].TLSA)
 	}
 }
 
@@ -153,7 +168,7 @@ func (p *prober) adviseRest() {
 	case !r.Resumption.Ticket && !h.ClientCertificate.Required:
 		r.advise(Note, "the server gave no session ticket: every connection takes a full handshake")
 	case r.Resumption.Ticket && !r.Resumption.Resumed && r.Resumption.Error == "" && p.opts.now().Before(r.Certificates[0].NotAfter):
-		r.advise(Warning, "the server gave a session ticket and did not take it; do all of its hosts share the keys of tickets?")
+		r.advise(Warning, "the server gave a session ticket and did not take it; do all of its hosts and processes share the keys of tickets?")
 	}
 	if c := h.ClientCertificate; c.Required {
 		r.advise(Note, "the server wants a client certificate: give one with --client-cert FILE")

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/postseal/postseal/pki/dane"
+	"github.com/postseal/postseal/tls/mtasts"
+	"github.com/postseal/postseal/tls/policy"
 )
 
 // Options say how Probe looks at a server.
@@ -21,8 +23,14 @@ type Options struct {
 	Roots *x509.CertPool
 	// Certificate is shown to a server that asks; nil means none.
 	Certificate *cryptotls.Certificate
-	// Resolver is asked for TLSA records; nil means that nobody is.
+	// Resolver is asked for TLSA and other records; nil means that nobody is, and
+	// that MTA-STS is not looked at.
 	Resolver dane.Resolver
+	// Domain is one whose mail the server takes, for MX records and MTA-STS; when it
+	// is empty, the name of the server may tell.
+	Domain string
+	// DialWeb connects to web servers; see mtasts.Options.
+	DialWeb func(ctx context.Context, network, address string) (net.Conn, error)
 	// Time is when certificates are judged; zero means now.
 	Time time.Time
 	// Quick leaves out all connections but the first two.
@@ -43,7 +51,7 @@ type UntrustedError struct{ Err error }
 // Error says why.
 func (e *UntrustedError) Error() string { return "the server is not trusted: " + e.Err.Error() }
 
-// Unwrap returns the error of crypto/x509.
+// Unwrap returns the error of crypto/x509, or of package policy.
 func (e *UntrustedError) Unwrap() error { return e.Err }
 
 // A CertificateWantedError says that a server takes no client without a
@@ -63,8 +71,9 @@ func (e *CertificateWantedError) Unwrap() error { return e.Err }
 const patience = 400 * time.Millisecond
 
 // Probe looks at a server. There is a report whenever one handshake went well.
-// The error is an *UntrustedError if the server is not one to trust, and of
-// connection or handshake if there is no report.
+// The error is an *UntrustedError if the server is not one to trust, by what the
+// DNS vouches for or else by its certificate's path, and of connection or handshake
+// if there is no report.
 func Probe(ctx context.Context, t *Target, opts *Options) (*Report, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -80,7 +89,7 @@ func Probe(ctx context.Context, t *Target, opts *Options) (*Report, error) {
 		return nil, err
 	}
 	p.resume(ctx)
-	p.dane(ctx)
+	p.ask(ctx)
 	if !opts.Quick {
 		p.versions(ctx)
 		p.suites(ctx)
@@ -90,10 +99,25 @@ func Probe(ctx context.Context, t *Target, opts *Options) (*Report, error) {
 		return nil, err
 	}
 	p.advise()
-	if p.report.Trust.err != nil {
-		return p.report, &UntrustedError{p.report.Trust.err}
+	if untrusted := p.untrusted(); untrusted != nil {
+		return p.report, &UntrustedError{untrusted}
 	}
 	return p.report, nil
+}
+
+// untrusted says why the server is not one to trust. What the DNS vouches for
+// decides, and else the authorities that are trusted here.
+func (p *prober) untrusted() error {
+	if c := p.report.Client; c != nil {
+		refusal, ok := errors.AsType[*policy.Error](c.err)
+		switch {
+		case c.Authenticated:
+			return nil
+		case ok && refusal.Reason != policy.LookupFailed && refusal.Reason != policy.NoSuchHost:
+			return c.err
+		}
+	}
+	return p.report.Trust.err
 }
 
 // A prober is one run of Probe.
@@ -103,6 +127,8 @@ type prober struct {
 	report *Report
 	state  cryptotls.ConnectionState // of the first connection
 	cache  cryptotls.ClientSessionCache
+
+	stsClient *mtasts.Client // nil if it is not asked
 }
 
 // config is that of a client which can do all and looks at certificates later.

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"github.com/postseal/postseal/pki/dane"
 	"github.com/postseal/postseal/tls"
 )
 
@@ -235,72 +234,6 @@ func TestProbeNobody(t *testing.T) {
 	cancel()
 	if r, probeErr := Probe(ctx, plain, nil); r != nil || !errors.Is(probeErr, context.Canceled) {
 		t.Errorf("cancelled: %v", probeErr)
-	}
-}
-
-// A zone answers for TLSA records alone.
-type zone struct {
-	dane.Resolver
-	records []dane.Record
-	secure  bool
-	err     error
-	asked   []string
-}
-
-func (z *zone) LookupTLSA(_ context.Context, name string) (*dane.Answer[dane.Record], error) {
-	if z.asked = append(z.asked, name); z.err != nil {
-		return nil, z.err
-	}
-	return &dane.Answer[dane.Record]{Records: z.records, Secure: z.secure}, nil
-}
-
-// TestProbeDANE holds records against certificates.
-func TestProbeDANE(t *testing.T) {
-	ca := newAuthority(t)
-	cert := ca.issue(t, nil)
-	target := serveTLS(t, tls.SMTP, true, &cryptotls.Config{Certificates: []cryptotls.Certificate{*cert}})
-	first, err := Probe(t.Context(), target, &Options{Roots: ca.pool(), Quick: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	record := func(text string) dane.Record {
-		r, parseErr := dane.ParseText(text)
-		if parseErr != nil {
-			t.Fatal(parseErr)
-		}
-		return r
-	}
-	leaf, anchor := record(first.Certificates[0].TLSA), record(first.Certificates[1].TLSA)
-	wrong := record("3 1 1 " + strings.Repeat("00", 32))
-	pkix := leaf
-	pkix.Usage = dane.PKIXEE
-	for _, c := range []struct {
-		name    string
-		zone    zone
-		matched bool
-		usable  int
-		bad     int
-		warning int
-	}{
-		{"the key", zone{records: []dane.Record{wrong, leaf}, secure: true}, true, 2, 0, 0},
-		{"the authority", zone{records: []dane.Record{anchor}, secure: true}, true, 1, 0, 0},
-		{"another key", zone{records: []dane.Record{wrong}, secure: true}, false, 1, 1, 0},
-		{"not signed", zone{records: []dane.Record{leaf}}, true, 1, 0, 1},
-		{"not for SMTP", zone{records: []dane.Record{pkix}, secure: true}, false, 0, 0, 1},
-		{"no records", zone{secure: true}, false, 0, 0, 0},
-		{"no answer", zone{err: &dane.LookupError{Reason: dane.Timeout}}, false, 0, 0, 1},
-	} {
-		r, probeErr := Probe(t.Context(), target, &Options{Roots: ca.pool(), Quick: true, Resolver: &c.zone})
-		if probeErr != nil {
-			t.Fatal(probeErr)
-		}
-		d := r.DANE
-		if d.Matched != c.matched || d.Usable != c.usable || d.Secure != c.zone.secure || len(c.zone.asked) != 1 || c.zone.asked[0] != d.Name {
-			t.Errorf("%s: %+v", c.name, d)
-		}
-		if got := severities(r); got[Bad] != c.bad || got[Warning] != c.warning {
-			t.Errorf("%s: %v", c.name, r.Advice)
-		}
 	}
 }
 

@@ -15,7 +15,10 @@ type Report struct {
 	Trust        Trust         `json:"trust"`
 	OCSP         OCSP          `json:"ocsp"`
 	Resumption   Resumption    `json:"resumption"`
-	DANE         *DANE         `json:"dane"` // nil if it was not asked for
+	DANE         *DANE         `json:"dane"`    // nil if it was not asked for
+	Mail         *Mail         `json:"mail"`    // nil if it is not known whose mail the server takes
+	MTASTS       *MTASTS       `json:"mta_sts"` // nil without Mail
+	Client       *Client       `json:"client"`  // nil if the DNS was not asked
 	Versions     []Offer       `json:"versions"`
 	Suites       []Offer       `json:"cipher_suites"` // of TLS 1.2, in the order of the server's choice
 	Groups       []Offer       `json:"groups"`        // of key exchange
@@ -94,7 +97,45 @@ type DANE struct {
 	Records []string `json:"records"`
 	Usable  int      `json:"usable"`
 	Matched bool     `json:"matched"`
-	Error   string   `json:"error,omitempty"`
+	Record  string   `json:"record,omitempty"` // that matched
+	// Mismatch says why none of the records vouches for the server.
+	Mismatch string `json:"mismatch,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+// A Mail is a domain whose mail the server may take.
+type Mail struct {
+	Domain string   `json:"domain"`
+	MX     []string `json:"mx"`     // preference and host
+	Secure bool     `json:"secure"` // DNSSEC vouches for them
+	Listed bool     `json:"listed"` // the server is one of them
+	Error  string   `json:"error,omitempty"`
+}
+
+// An MTASTS is the policy of the domain (RFC 8461).
+type MTASTS struct {
+	ID     string   `json:"id,omitempty"`
+	Mode   string   `json:"mode,omitempty"` // empty if there is none
+	MaxAge int64    `json:"max_age,omitempty"`
+	MX     []string `json:"mx,omitempty"`
+	Listed bool     `json:"listed"` // the policy names the server
+	Error  string   `json:"error,omitempty"`
+
+	err error
+}
+
+// A Client is one that heeds DANE and MTA-STS: one that delivers mail to the domain,
+// if that is known, and takes what there is where nothing else is asked; and else
+// one that wants a certificate for the name. See package policy.
+type Client struct {
+	Connects      bool     `json:"connects"`
+	Authenticated bool     `json:"authenticated"`
+	Rule          string   `json:"rule,omitempty"`   // policy.Rule
+	Reason        string   `json:"reason,omitempty"` // policy.Reason, if it does not connect
+	Why           []string `json:"why"`
+	Error         string   `json:"error,omitempty"`
+
+	err error
 }
 
 // An Offer is something that the server was offered alone.

@@ -69,7 +69,7 @@ func (r *Report) writeHandshake(t *texter) {
 	case r.Resumption.Resumed:
 		t.row("resumption", "works")
 	case r.Resumption.Ticket:
-		t.row("resumption", "a ticket was given, and not taken %s", r.Resumption.Error)
+		t.row("resumption", "%s", strings.TrimSpace("a ticket was given, and not taken "+r.Resumption.Error))
 	default:
 		t.row("resumption", "no ticket")
 	}
@@ -89,11 +89,71 @@ func (r *Report) writeTrust(t *texter) {
 		case d.Error != "":
 			t.row("DANE", "%s", d.Error)
 		case len(d.Records) == 0:
-			t.row("DANE", "no records")
+			t.row("DANE", "no records at %s", d.Name)
 		default:
-			t.row("DANE", "%d records, DNSSEC: %s, for this certificate: %s", len(d.Records), yesNo(d.Secure), yesNo(d.Matched))
+			t.row("DANE", "%s at %s, DNSSEC: %s, for this certificate: %s", records(len(d.Records)), d.Name, yesNo(d.Secure), yesNo(d.Matched))
+			t.row("", "%s", d.Record+d.Mismatch)
 		}
 	}
+	r.writeMail(t)
+}
+
+func (r *Report) writeMail(t *texter) {
+	if m := r.Mail; m != nil {
+		servers := m.Error
+		if servers == "" {
+			servers = strings.Join(m.MX, ", ")
+		}
+		if servers == "" {
+			servers = "no MX records"
+		}
+		t.row("mail of", "%s: %s; DNSSEC: %s", m.Domain, servers, yesNo(m.Secure))
+	}
+	if s := r.MTASTS; s != nil {
+		switch {
+		case s.Mode != "":
+			t.row("MTA-STS", "%s for %s, id %s, names this server: %s", s.Mode, span(s.MaxAge), s.ID, yesNo(s.Listed))
+			t.row("", "hosts: %s", strings.Join(s.MX, ", "))
+		case isNone(s.err):
+			t.row("MTA-STS", "no policy")
+		default:
+			t.row("MTA-STS", "%s", s.Error)
+		}
+	}
+	c := r.Client
+	if c == nil || r.Mail == nil && (r.DANE == nil || len(r.DANE.Records) == 0 && r.DANE.Error == "") {
+		return // what was said of trust is all
+	}
+	who := "a client"
+	if r.Mail != nil && r.Mail.Listed {
+		who = "a sender"
+	}
+	switch {
+	case !c.Connects:
+		t.row(who, "does not connect: %s", c.Error)
+	case c.Authenticated:
+		t.row(who, "connects, and knows whom to (%s)", c.Rule)
+	default:
+		t.row(who, "connects, and does not know whom to (%s)", c.Rule)
+	}
+	for _, why := range c.Why {
+		t.row("", "%s", why)
+	}
+}
+
+// span is a number of seconds in words.
+func span(seconds int64) string {
+	if d := time.Duration(seconds) * time.Second; d < 48*time.Hour {
+		return d.String()
+	}
+	return fmt.Sprintf("%d days", seconds/(24*60*60))
+}
+
+func records(n int) string {
+	if n == 1 {
+		return "one record"
+	}
+	return fmt.Sprintf("%d records", n)
 }
 
 func yesNo(b bool) string {
