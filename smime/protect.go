@@ -2,6 +2,7 @@ package smime
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,35 @@ const (
 	HeadersBaseline                        // hcp_baseline: "[...]" is the Subject; Comments and Keywords are hidden
 	HeadersShy                             // hcp_shy: moreover the names beside addresses, and the sender's time zone
 )
+
+var headerPolicies = []string{"unprotected", "visible", "baseline", "shy"}
+
+// String returns the policy's name in a word, as UnmarshalText reads it.
+func (p HeaderPolicy) String() string {
+	if int(p) >= len(headerPolicies) {
+		return "unknown"
+	}
+	return headerPolicies[p]
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler. The words are unprotected,
+// visible, baseline and shy; others are a *HeaderPolicyError.
+func (p *HeaderPolicy) UnmarshalText(text []byte) error {
+	i := slices.Index(headerPolicies, string(text))
+	if i < 0 {
+		return &HeaderPolicyError{Word: string(text)}
+	}
+	*p = HeaderPolicy(i)
+	return nil
+}
+
+// A HeaderPolicyError says that a word names no HeaderPolicy.
+type HeaderPolicyError struct{ Word string }
+
+// Error returns a sentence for people.
+func (e *HeaderPolicyError) Error() string {
+	return fmt.Sprintf("there is no header policy %q; there are %s", e.Word, strings.Join(headerPolicies, ", "))
+}
 
 // Values of the parameter hp (RFC 9788, Section 2.1.1).
 const (

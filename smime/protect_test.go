@@ -263,6 +263,19 @@ func TestWrapped(t *testing.T) {
 	}
 }
 
+func TestPolicyNames(t *testing.T) {
+	for p := HeadersUnprotected; p <= HeadersShy; p++ {
+		var again HeaderPolicy
+		if err := again.UnmarshalText([]byte(p.String())); err != nil || again != p {
+			t.Errorf("%v: %v, %v", p, again, err)
+		}
+	}
+	p := HeadersShy
+	if err := p.UnmarshalText([]byte("Baseline")); !errors.As(err, new(*HeaderPolicyError)) || p != HeadersShy || HeaderPolicy(9).String() != "unknown" {
+		t.Errorf("%v, %v", p, err)
+	}
+}
+
 func TestPolicies(t *testing.T) {
 	for in, want := range map[string]string{
 		"Date: Wed, 11 Mar 2026 11:08:43 +0100 (CET)": "Date: Wed, 11 Mar 2026 10:08:43 +0000",

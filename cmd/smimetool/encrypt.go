@@ -30,7 +30,7 @@ type encrypt struct {
 	noSelf   bool
 	cipher   string
 	compress bool
-	headers  string
+	headers  headersFlag
 	output   string
 }
 
@@ -45,7 +45,8 @@ func newEncrypt(a *app) *cobra.Command {
 	flags.BoolVar(&f.noSelf, "no-self", false, "with --as: do not encrypt to yourself")
 	flags.StringVar(&f.cipher, "cipher", "", "`NAME` of the cipher (default aes-256-gcm, or what mail addresses are known to read; old software needs aes-128-cbc): "+cipherNames())
 	flags.BoolVar(&f.compress, "compress", false, "compress before encrypting; few programs can read that")
-	headersFlag(cmd, &f.headers, len(headerPolicies), "unprotected (the body alone is), visible (all is protected, and stays readable), baseline (the subject is hidden), shy (so are names and time zone)")
+	f.headers.register(cmd, "unprotected (the body alone is), visible (all is protected, and stays readable), baseline (the subject is hidden), shy (so are names and time zone)",
+		smime.HeadersUnprotected, smime.HeadersVisible, smime.HeadersBaseline, smime.HeadersShy)
 	f.to.allow.register(cmd)
 	outputFlag(cmd, &f.output, "the message")
 	passphraseFlag(a, cmd)
@@ -54,10 +55,6 @@ func newEncrypt(a *app) *cobra.Command {
 
 func (a *app) encrypt(f *encrypt, args []string) error {
 	cipher, err := contentCipher(f.cipher)
-	if err != nil {
-		return err
-	}
-	policy, err := headerPolicy(f.headers, len(headerPolicies))
 	if err != nil {
 		return err
 	}
@@ -97,7 +94,7 @@ func (a *app) encrypt(f *encrypt, args []string) error {
 		return err
 	}
 	opts := &smime.EncryptOptions{Signers: signers, Sign: &smime.SignOptions{Opaque: f.opaque, CMS: &cms.SignOptions{Certificates: certs}},
-		Cipher: cipher, Compress: f.compress, Headers: policy}
+		Cipher: cipher, Compress: f.compress, Headers: f.headers.policy}
 	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
 		return smime.Encrypt(dst, f.to.cmsRecipients(to), opts)
 	})

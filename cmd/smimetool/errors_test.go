@@ -143,6 +143,7 @@ var observations = []string{
 // decide the exit code; or by callers of functions that this program does not
 // call.
 var causes = []string{
+	"smime.HeaderPolicyError",
 	"pki.WeakError", "pki.SourceError", "pki.OCSPStatusError", "keystore.UnusableError", "store.NewerError",
 }
 

@@ -9,21 +9,39 @@ import (
 	"github.com/postseal/postseal/smime"
 )
 
-// headerPolicies are the values of --headers, by package smime's constants.
-var headerPolicies = []string{"unprotected", "visible", "baseline", "shy"}
-
-// headersFlag registers --headers of a command that knows the first n policies.
-func headersFlag(cmd *cobra.Command, value *string, n int, what string) {
-	names := headerPolicies[:n]
-	cmd.Flags().StringVar(value, "headers", names[0], "`POLICY` for the header: "+what)
-	_ = cmd.RegisterFlagCompletionFunc("headers", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)) // fails only when done twice
+// A headersFlag is a policy for the header, of some.
+type headersFlag struct {
+	policies []smime.HeaderPolicy
+	policy   smime.HeaderPolicy
 }
 
-// headerPolicy returns the policy of a name, of the first n ones.
-func headerPolicy(name string, n int) (smime.HeaderPolicy, error) {
-	i := slices.Index(headerPolicies[:n], name)
-	if i < 0 {
-		return 0, &usageError{"there is no header policy " + quote(name), []string{"--headers is one of " + strings.Join(headerPolicies[:n], ", ")}}
+// register adds --headers to a command that knows some policies.
+func (f *headersFlag) register(cmd *cobra.Command, what string, policies ...smime.HeaderPolicy) {
+	f.policies = policies
+	cmd.Flags().Var(f, "headers", "`POLICY` for the header: "+what)
+	_ = cmd.RegisterFlagCompletionFunc("headers", cobra.FixedCompletions(f.names(), cobra.ShellCompDirectiveNoFileComp)) // fails only when done twice
+}
+
+func (f *headersFlag) names() []string {
+	var out []string
+	for _, p := range f.policies {
+		out = append(out, p.String())
 	}
-	return smime.HeaderPolicy(i), nil
+	return out
+}
+
+// String implements pflag.Value.
+func (f *headersFlag) String() string { return f.policy.String() }
+
+// Type implements pflag.Value.
+func (f *headersFlag) Type() string { return "policy" }
+
+// Set implements pflag.Value.
+func (f *headersFlag) Set(word string) error {
+	var p smime.HeaderPolicy
+	if err := p.UnmarshalText([]byte(word)); err != nil || !slices.Contains(f.policies, p) {
+		return usagef("--headers is one of %s", strings.Join(f.names(), ", "))
+	}
+	f.policy = p
+	return nil
 }

@@ -25,7 +25,7 @@ a file.
 type sign struct {
 	signers signerFlags
 	opaque  bool
-	headers string
+	headers headersFlag
 	output  string
 }
 
@@ -35,7 +35,8 @@ func newSign(a *app) *cobra.Command {
 		func(args []string) error { return a.sign(f, args) })
 	f.signers.register(a, cmd, "identity", "certificate and private key in `FILE` to sign with, PEM or PKCS#12 (repeatable)")
 	cmd.Flags().BoolVar(&f.opaque, "opaque", false, "make an application/pkcs7-mime in place of a multipart/signed")
-	headersFlag(cmd, &f.headers, 2, "unprotected (the body alone is signed) or visible (so are subject, sender, date and the like)")
+	f.headers.register(cmd, "unprotected (the body alone is signed) or visible (so are subject, sender, date and the like)",
+		smime.HeadersUnprotected, smime.HeadersVisible)
 	outputFlag(cmd, &f.output, "the message")
 	passphraseFlag(a, cmd)
 	return cmd
@@ -53,11 +54,7 @@ func (a *app) sign(f *sign, args []string) error {
 	if err != nil {
 		return err
 	}
-	policy, err := headerPolicy(f.headers, 2)
-	if err != nil {
-		return err
-	}
-	opts := &smime.SignOptions{Opaque: f.opaque, Headers: policy, CMS: &cms.SignOptions{Certificates: certs}}
+	opts := &smime.SignOptions{Opaque: f.opaque, Headers: f.headers.policy, CMS: &cms.SignOptions{Certificates: certs}}
 	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
 		return smime.Sign(dst, signers, opts)
 	})
