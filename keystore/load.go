@@ -178,7 +178,7 @@ func (c *contents) certsFor(k foundKey) []int {
 	var first, others []int
 	for i, f := range c.certs {
 		switch {
-		case !belongs(k.key, f.cert):
+		case !Belongs(k.key, f.cert):
 		case k.localID != nil && bytes.Equal(k.localID, f.localID):
 			first = append(first, i)
 		default:
@@ -188,8 +188,8 @@ func (c *contents) certsFor(k foundKey) []int {
 	return append(first, others...)
 }
 
-// belongs reports whether a private key is that of a certificate.
-func belongs(key crypto.PrivateKey, cert *pki.Certificate) bool {
+// Belongs reports whether a private key is that of a certificate.
+func Belongs(key crypto.PrivateKey, cert *pki.Certificate) bool {
 	if k, ok := key.(*dsa.PrivateKey); ok {
 		public, ok := cert.PublicKey.(*dsa.PublicKey)
 		if !ok || k.Y.Cmp(public.Y) != 0 {

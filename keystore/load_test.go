@@ -12,6 +12,8 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
+	"software.sslmate.com/src/go-pkcs12"
+
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
 	"github.com/postseal/postseal/internal/testpki"
@@ -139,7 +141,7 @@ func TestLoadErrors(t *testing.T) {
 // not matter to what is read.
 func TestPKCS12Tampered(t *testing.T) {
 	p := people(t)["X25519"]
-	data, err := EncodePKCS12(Identity{Certificate: pki.FromX509(p.Cert), Key: p.Key}, "secret")
+	data, err := pkcs12.Modern.Encode(p.Key, p.Cert, nil, "secret") // with few iterations
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,8 +288,7 @@ func FuzzLoad(f *testing.F) {
 	all := people(f)
 	for _, kind := range []string{"P256", "X25519"} {
 		p := all[kind]
-		id := Identity{Certificate: pki.FromX509(p.Cert), Key: p.Key}
-		data, err := EncodePKCS12(id, "secret")
+		data, err := pkcs12.Modern.Encode(p.Key, p.Cert, nil, "secret") // with few iterations
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -310,7 +311,7 @@ func FuzzLoad(f *testing.F) {
 				t.Fatalf("an error without a name: %v", err)
 			}
 			for _, id := range ids {
-				if !belongs(id.Key, id.Certificate) {
+				if !Belongs(id.Key, id.Certificate) {
 					t.Fatal("a key of another certificate")
 				}
 			}

@@ -42,7 +42,7 @@ func wantPeer(t *testing.T, what string, data []byte, want Identity) {
 	t.Helper()
 	ids, err := Load(what, data, fixed("secret"))
 	// Peers may write an RSA key with its primes the other way round.
-	if err != nil || len(ids) != 1 || !bytes.Equal(ids[0].Certificate.Raw, want.Certificate.Raw) || !belongs(ids[0].Key, want.Certificate) {
+	if err != nil || len(ids) != 1 || !bytes.Equal(ids[0].Certificate.Raw, want.Certificate.Raw) || !Belongs(ids[0].Key, want.Certificate) {
 		t.Errorf("%s: %d identities, %v", what, len(ids), err)
 		return
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/postseal/postseal/keystore/pkcs11"
 )
 
 // An app is one run of the program: its streams, and what has to be cleaned up.
@@ -21,6 +23,7 @@ type app struct {
 	progress *progress
 	secret   *secret
 	home     *home
+	tokens   map[string]*pkcs11.Token // by URI
 }
 
 func newApp() *app {
@@ -40,6 +43,7 @@ func (a *app) run(args []string) int {
 	cmd, err := root.ExecuteC()
 	a.progress.stop()
 	a.temps.removeAll()
+	a.closeTokens()
 	a.home.close()
 	if err == nil {
 		return exitOK

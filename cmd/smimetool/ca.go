@@ -40,19 +40,21 @@ func dirFlag(cmd *cobra.Command, dir *string) {
 
 // keyType returns the type of key of a name. sign says that it has to sign.
 func keyType(name string, sign bool) (ca.KeyType, error) {
-	kinds := ca.KeyTypes()
-	if sign {
-		kinds = slices.DeleteFunc(kinds, func(k ca.KeyType) bool { return k == ca.X25519 })
-	}
+	kinds := keyTypes(sign)
 	kind := ca.KeyType(strings.ToLower(name))
 	if slices.Contains(kinds, kind) {
 		return kind, nil
 	}
 	hints := []string{"the types of keys are: " + keyNames(kinds)}
-	if strings.HasPrefix(string(kind), "ml-") || strings.HasPrefix(string(kind), "mldsa") || strings.HasPrefix(string(kind), "mlkem") {
-		hints = append(hints, "ML-DSA and ML-KEM keys are not issued for yet")
+	if slices.Contains(ca.KeyTypes(), kind) {
+		return "", &usageError{"--key: a key of the type " + string(kind) + " cannot sign", hints}
 	}
 	return "", &usageError{"--key: no such type of key: " + quote(name), hints}
+}
+
+// keyTypes returns the types of keys, or those that sign.
+func keyTypes(sign bool) []ca.KeyType {
+	return slices.DeleteFunc(ca.KeyTypes(), func(k ca.KeyType) bool { return sign && !k.Signs() })
 }
 
 func keyNames(kinds []ca.KeyType) string {

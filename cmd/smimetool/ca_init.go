@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,13 +40,13 @@ func newCAInit(a *app) *cobra.Command {
 	dirFlag(cmd, &f.dir)
 	flags.StringVar(&f.name, "name", "Mail", "`NAME` of the authority; the root is called \"NAME Root CA\"")
 	flags.StringVar(&f.org, "org", "", "name of the organisation, `ORG`")
-	flags.StringVar(&f.key, "key", "p384", "`TYPE` of the keys: rsa3072, p256, p384, ed25519")
+	flags.StringVar(&f.key, "key", "p384", "`TYPE` of the keys: "+keyNames(keyTypes(true)))
 	flags.BoolVar(&f.noPassphrase, "no-passphrase", false, "do not encrypt the private keys")
 	flags.StringVar(&f.config.CRL, "crl-url", "", "`URL` of the CRL")
 	flags.StringVar(&f.config.OCSP, "ocsp-url", "", "`URL` of the OCSP responder")
 	flags.StringVar(&f.config.Issuer, "issuer-url", "", "`URL` of the issuing CA's certificate")
 	passphraseFlag(a, cmd)
-	complete(cmd, "key", []string{"rsa3072", "p256", "p384", "ed25519"})
+	complete(cmd, "key", strings.Split(keyNames(keyTypes(true)), ", "))
 	return cmd
 }
 

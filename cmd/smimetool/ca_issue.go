@@ -44,7 +44,7 @@ func newCAIssue(a *app) *cobra.Command {
 	flags.StringArrayVar(&f.emails, "email", nil, "mail `ADDRESS` (repeatable); with --csr those in the request by default")
 	flags.StringVar(&f.name, "name", "", "`NAME` of the person")
 	flags.IntVar(&f.days, "days", 365, "valid for `N` days")
-	flags.StringVar(&f.key, "key", "", "`TYPE` of the key (default p256): rsa3072, p256, p384, or, with --separate, ed25519 (and x25519)")
+	flags.StringVar(&f.key, "key", "", "`TYPE` of the key (default p256), of which some only sign or only encrypt; --separate adds the type for encryption: "+keyNames(ca.KeyTypes()))
 	flags.StringVar(&f.csr, "csr", "", "the certificate request is in `FILE`, PEM or DER")
 	flags.BoolVar(&f.separate, "separate", false, "make a certificate for signing and another for encryption")
 	flags.StringVar(&f.usage, "usage", "both", "`USAGE` of the key: both, sign or encrypt")
@@ -54,6 +54,7 @@ func newCAIssue(a *app) *cobra.Command {
 	flags.StringVar(&f.p12.file, "p12-passphrase-file", "", "the passphrase of PREFIX.p12 is the first line of `FILE`; it is asked for otherwise")
 	passphraseFlag(a, cmd)
 	markFiles(cmd, "csr", "p12-passphrase-file")
+	complete(cmd, "key", strings.Split(keyNames(ca.KeyTypes()), ", "))
 	complete(cmd, "usage", []string{"both", "sign", "encrypt"})
 	complete(cmd, "profile", []string{"strict", "multipurpose", "legacy"})
 	return cmd
@@ -155,13 +156,14 @@ func (f *caIssue) orders(a *app, urls ca.URLs) ([]order, error) {
 	if !f.separate {
 		return makeOrders(base, f.prefix(base), []string{""}, []string{kind}, []ca.Usage{usage})
 	}
-	encryptKind := kind
-	if strings.EqualFold(kind, string(ca.Ed25519)) {
-		encryptKind = string(ca.X25519)
+	signing, err := keyType(kind, true)
+	if err != nil {
+		return nil, err
 	}
-	return makeOrders(base, f.prefix(base), []string{"-sign", "-encrypt"}, []string{kind, encryptKind}, []ca.Usage{ca.SignOnly, ca.EncryptOnly})
+	return makeOrders(base, f.prefix(base), []string{"-sign", "-encrypt"}, []string{kind, string(signing.Encryption())}, []ca.Usage{ca.SignOnly, ca.EncryptOnly})
 }
 
+// makeOrders makes a key for each of the orders.
 func makeOrders(base ca.Request, prefix string, suffixes, kinds []string, usages []ca.Usage) ([]order, error) {
 	var out []order
 	for i, suffix := range suffixes {
@@ -173,12 +175,11 @@ func makeOrders(base ca.Request, prefix string, suffixes, kinds []string, usages
 		if err != nil {
 			return nil, err
 		}
-		holder, ok := key.(interface{ Public() crypto.PublicKey })
-		if !ok {
-			return nil, usagef("--key: %s has no public key", kind)
-		}
 		o := order{prefix: prefix + suffix, key: key, req: base}
-		o.req.Key, o.req.Usage = holder.Public(), usages[i]
+		if o.req.Key, err = ca.Public(key); err != nil {
+			return nil, err
+		}
+		o.req.Usage = usages[i]
 		out = append(out, o)
 	}
 	return out, nil

@@ -29,7 +29,7 @@ func newCertFind(a *app) *cobra.Command {
 	f.sources.all = true
 	cmd := a.newCommand("find [--source SOURCE] [--json] ADDRESS", "Look for the certificates of a mail address", certFindLong, 1,
 		func(args []string) error { return a.certFind(f, args) })
-	f.sources.register(cmd)
+	f.sources.register(a, cmd)
 	f.trust.register(a, cmd)
 	cmd.Flags().BoolVar(&f.json, "json", false, "print a JSON object")
 	return cmd

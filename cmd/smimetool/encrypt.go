@@ -73,7 +73,7 @@ func (a *app) encrypt(f *encrypt, args []string) error {
 	}
 	if !f.noSelf {
 		for _, address := range f.signers.as {
-			own, ownErr := a.addressRecipient(&recipientFlags{sources: sourceFlags{names: []string{storeSource}}, allow: f.to.allow}, address)
+			own, ownErr := a.ownRecipients(&f.to, address)
 			if ownErr != nil {
 				return ownErr
 			}

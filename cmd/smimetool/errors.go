@@ -92,7 +92,7 @@ type explanation struct {
 func explain(err error) explanation {
 	e := explanation{code: exitFailure, message: printable(err.Error())}
 	for _, try := range []func(error, *explanation) bool{
-		explainOwn, explainCA, explainStore, explainKeystore, explainMessage, explainVerify, explainTLS, explainFiles,
+		explainOwn, explainConfig, explainCA, explainStore, explainToken, explainKeystore, explainMessage, explainVerify, explainTLS, explainFiles,
 	} {
 		if try(err, &e) {
 			break

@@ -76,6 +76,19 @@ func explainStoreFile(err error, e *explanation) bool {
 	return true
 }
 
+// explainConfig is for the configuration.
+func explainConfig(err error, e *explanation) bool {
+	ce, ok := errors.AsType[*configError](err)
+	if !ok {
+		return false
+	}
+	e.code, e.message = exitUsage, printable(ce.Error())
+	if ce.hint != "" {
+		e.hints = []string{printable(ce.hint)}
+	}
+	return true
+}
+
 // storePassphraseHint says how the store is opened without a terminal.
 const storePassphraseHint = "give the passphrase of the store with --store-passphrase-file FILE, or in the environment variable " + storePassphraseEnv
 

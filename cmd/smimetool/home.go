@@ -21,12 +21,16 @@ const (
 	sourcesEnv         = "SMIMETOOL_SOURCES"
 )
 
-// A home is the user's store, which is opened when it is needed.
+// A home is what is the user's: the configuration, and the store, which is opened
+// when it is needed.
 type home struct {
-	a      *app
-	path   string // --store
-	secret secret // that of the store
-	store  *store.Store
+	a       *app
+	path    string // --store
+	config  *config
+	own     []keystore.Identity // that the configuration names
+	ownRead bool
+	secret  secret // that of the store
+	store   *store.Store
 }
 
 func newHome(a *app) *home {
@@ -48,6 +52,13 @@ func (h *home) place() (string, error) {
 	}
 	if path := os.Getenv(storeEnv); path != "" {
 		return path, nil
+	}
+	c, err := h.settings()
+	if err != nil {
+		return "", err
+	}
+	if c.Store != "" {
+		return c.Store, nil
 	}
 	return store.DefaultPath()
 }

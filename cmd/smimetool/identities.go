@@ -66,6 +66,9 @@ func (f *identityFlag) pairs() ([]identityFile, error) {
 
 // loadIdentity reads one. ask is asked for passphrases.
 func (a *app) loadIdentity(file identityFile, ask keystore.Passphrase) ([]keystore.Identity, error) {
+	if isToken(file.cert) || isToken(file.key) {
+		return a.loadToken(file)
+	}
 	cert, err := a.readFile(file.cert)
 	if err != nil {
 		return nil, err
@@ -91,7 +94,7 @@ type signerFlags struct {
 
 func (f *signerFlags) register(a *app, cmd *cobra.Command, name, usage string) {
 	f.identities.register(cmd, name, usage)
-	cmd.Flags().StringArrayVar(&f.as, "as", nil, "sign as `ADDRESS`, with your identity in the store (repeatable)")
+	cmd.Flags().StringArrayVar(&f.as, "as", nil, "sign as `ADDRESS`, with your identity in the store or the configuration (repeatable)")
 	storeFlags(a, cmd)
 	cmd.Flags().StringVar(&f.digest, "digest", "", "`NAME` of the digest (default: what fits the key, sha256 for RSA): "+digestNames())
 	cmd.Flags().BoolVar(&f.pss, "pss", false, "sign with RSA-PSS, not with RSA PKCS #1 v1.5")
@@ -136,23 +139,6 @@ func (a *app) signers(f *signerFlags) ([]cms.Signer, error) {
 	return out, nil
 }
 
-// ownIdentity returns the identity in the store with which to sign as somebody.
-func (a *app) ownIdentity(address string) (keystore.Identity, crypto.Signer, error) {
-	s, err := a.home.open(a.context())
-	if err != nil {
-		return keystore.Identity{}, nil, err
-	}
-	id, err := s.SigningIdentity(a.context(), address)
-	if err != nil {
-		return id, nil, err
-	}
-	key, ok := id.Key.(crypto.Signer)
-	if !ok {
-		return id, nil, usagef("the key of %s cannot sign", address)
-	}
-	return id, key, nil
-}
-
 // chooseSigner returns the first identity that may sign.
 func chooseSigner(ids []keystore.Identity) (keystore.Identity, crypto.Signer) {
 	for _, id := range ids {
@@ -164,8 +150,8 @@ func chooseSigner(ids []keystore.Identity) (keystore.Identity, crypto.Signer) {
 }
 
 // readers returns those who may be able to open a message: the files that were
-// given, or else the identities of the store. What is encrypted is opened when
-// it is needed alone.
+// given, or else the identities of the store and the configuration. What is
+// encrypted, or on a token, is opened when it is needed alone.
 func (a *app) readers(f *identityFlag) ([]cms.Identity, error) {
 	files, err := f.pairs()
 	if err != nil {
@@ -174,12 +160,26 @@ func (a *app) readers(f *identityFlag) ([]cms.Identity, error) {
 	var out []cms.Identity
 	if len(files) == 0 {
 		s, storeErr := a.home.there(a.context())
+		if storeErr != nil {
+			return nil, storeErr
+		}
 		if s != nil {
 			out = append(out, s.Decrypter(a.context()))
 		}
-		return out, storeErr
+		c, configErr := a.home.settings()
+		if configErr != nil {
+			return nil, configErr
+		}
+		for _, name := range c.Identities {
+			out = append(out, &lazyIdentity{a: a, file: identityFile{cert: name}, spare: true})
+		}
+		return out, nil
 	}
 	for _, file := range files {
+		if isToken(file.cert) || isToken(file.key) {
+			out = append(out, &lazyIdentity{a: a, file: file})
+			continue
+		}
 		later := false
 		ids, loadErr := a.loadIdentity(file, func(string) ([]byte, error) {
 			later = true
@@ -212,6 +212,9 @@ type lazyIdentity struct {
 	ids    []cms.Identity
 	err    error
 	loaded bool
+	// spare says that it is one of several that the user has, of which others may
+	// be missing: a token that is not there has no key for this message.
+	spare, told bool
 }
 
 // Unwrap implements cms.Identity.
@@ -219,6 +222,13 @@ func (l *lazyIdentity) Unwrap(infos []cms.RecipientInfo, cekLen int) ([]byte, er
 	if !l.loaded {
 		ids, err := l.a.loadIdentity(l.file, l.a.secret.ask)
 		l.ids, l.err, l.loaded = asReaders(ids), err, true
+	}
+	if l.err != nil && l.spare && !errors.Is(l.err, keystore.ErrPassphrase) {
+		if !l.told {
+			l.a.warn("%s", printable(l.err.Error()))
+		}
+		l.told = true
+		return nil, cms.ErrNoMatch
 	}
 	if l.err != nil {
 		return nil, l.err

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -28,9 +26,9 @@ type recipientFlags struct {
 func (f *recipientFlags) register(a *app, cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.to, "to", nil, "encrypt to `CERT`: a file with certificates, PEM or DER, or a mail address (repeatable)")
 	cmd.Flags().BoolVar(&f.oaep, "oaep", false, "encrypt to RSA keys with OAEP, not with PKCS #1 v1.5; old software cannot read that")
-	f.sources.register(cmd)
+	f.sources.register(a, cmd)
 	f.trust.revocation.register(cmd)
-	cmd.Flags().StringArrayVar(&f.trust.roots, "trust", nil, "authorities in `FILE` that vouch for the certificates of mail addresses (repeatable; default: those of the store)")
+	cmd.Flags().StringArrayVar(&f.trust.roots, "trust", nil, "authorities in `FILE` that vouch for the certificates of mail addresses (repeatable; default: those of the store and the configuration)")
 	markFiles(cmd, "to", "trust")
 }
 
@@ -60,10 +58,11 @@ func (a *app) recipients(f *recipientFlags) ([]recipient, error) {
 	return out, nil
 }
 
-// isAddress tells mail addresses from names of files. A file of that name goes
-// first.
+// isAddress tells mail addresses from names of files. What looks like an address
+// is one, also where there is a file of that name, which somebody else may have put
+// there: its certificate would be believed. Such a file is named ./FILE.
 func isAddress(name string) bool {
-	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) || strings.ContainsRune(name, os.PathSeparator) {
+	if strings.ContainsRune(name, os.PathSeparator) {
 		return false
 	}
 	_, err := keystore.NormalizeAddress(name)

@@ -17,7 +17,8 @@ file behind and no existing file changed.
 
 Identities and certificates are files, or in your store, which smimetool id and
 smimetool cert keep: sign --as ADDRESS, encrypt --to ADDRESS, and open without
-flags use it.
+flags use it. More places, such as a directory or a smart card, are named in a
+configuration: smimetool config.
 
 Passphrases come from the file after --passphrase-file, from the environment
 variable SMIMETOOL_PASSPHRASE, or from a question on the terminal; that of the
@@ -50,7 +51,7 @@ func newRoot(a *app) *cobra.Command {
 		c.GroupID = "mail"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newID(a), newCert(a), newCA(a)} {
+	for _, c := range []*cobra.Command{newID(a), newCert(a), newCA(a), newConfig(a)} {
 		c.GroupID = "people"
 		root.AddCommand(c)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/pkcs11"
 	"github.com/postseal/postseal/pki"
 )
 
@@ -46,8 +47,12 @@ func TestScripts(t *testing.T) {
 			"only":  cmdOnly,
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "ci" {
+			switch cond {
+			case "ci":
 				return os.Getenv("CI") == "true", nil
+			case "pkcs11":
+				_, err := pkcs11.List("pkcs11:?module-path=/none", nil)
+				return !errors.Is(err, pkcs11.ErrNotBuilt), nil
 			}
 			return false, fmt.Errorf("no condition %q", cond)
 		},
@@ -137,6 +142,7 @@ func setup(env *testscript.Env) error {
 	}
 	env.Setenv("TMPDIR", filepath.Join(env.WorkDir, ".tmp"))
 	env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, ".data"))
+	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
 	env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 	free, err := freeAddress()
 	if err != nil {

@@ -28,7 +28,7 @@ type trustFlags struct {
 
 func (f *trustFlags) register(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.roots, "trust", nil, "certificates in `FILE` to trust, PEM or DER: authorities, or people (repeatable; default: those of the store)")
+	flags.StringArrayVar(&f.roots, "trust", nil, "certificates in `FILE` to trust, PEM or DER: authorities, or people (repeatable; default: those of the store and the configuration)")
 	flags.BoolVar(&f.none, "no-trust", false, "check signatures alone, whoever made them")
 	flags.StringVar(&f.at, "at", "", "judge certificates as of `TIME`, such as 2026-01-31 or 2026-01-31T12:00:00Z")
 	flags.StringArrayVar(&f.certs, "certificate", nil, "more certificates, of signers and issuers, in `FILE`; they are not trusted (repeatable)")
@@ -54,11 +54,15 @@ func (f *trustFlags) check() error {
 // as roots.
 func (a *app) requireTrust(f *trustFlags) error {
 	if !f.none && len(f.roots) == 0 {
+		c, err := a.home.settings()
+		if err != nil {
+			return err
+		}
 		s, err := a.home.there(a.context())
 		if err != nil {
 			return err
 		}
-		if s == nil {
+		if s == nil && len(c.Trust) == 0 {
 			return &usageError{"who is trusted? Neither --trust nor --no-trust was given", []string{
 				"give the certificates of the authorities that you trust with --trust FILE",
 				"smimetool cert import --trust FILE trusts them from now on",
@@ -83,7 +87,7 @@ func (f *trustFlags) time() (time.Time, error) {
 }
 
 // trust returns who is trusted: those after --trust, or else those of the
-// store. With neither that is nobody.
+// store and the configuration. With neither that is nobody.
 func (a *app) trust(f *trustFlags) (cms.Trust, error) {
 	if f.none {
 		return cms.InsecureTrustAnySigner, nil
@@ -107,14 +111,37 @@ func (a *app) trust(f *trustFlags) (cms.Trust, error) {
 		}
 		return paths(pki.NewRoots(roots)), nil
 	}
+	return a.standingTrust(paths)
+}
+
+// standingTrust is in the store and the configuration.
+func (a *app) standingTrust(paths func(*pki.Roots) cms.Trust) (cms.Trust, error) {
+	c, err := a.home.settings()
+	if err != nil {
+		return nil, err
+	}
+	roots, err := a.readCerts(c.Trust)
+	if err != nil {
+		return nil, err
+	}
 	s, err := a.home.there(a.context())
 	if err != nil {
 		return nil, err
 	}
-	if s == nil {
+	switch {
+	case s == nil && len(roots) == 0:
 		return cms.TrustFunc(func(*cms.TrustRequest) error { return errNoRoots }), nil
+	case s == nil:
+		return paths(pki.NewRoots(roots)), nil
 	}
-	return s.Trust(a.context(), paths)
+	authorities, err := s.Authorities(a.context())
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range authorities {
+		roots = append(roots, x.Certificate)
+	}
+	return s.Trust(a.context(), func(*pki.Roots) cms.Trust { return paths(pki.NewRoots(roots)) })
 }
 
 // verifyOptions returns all that package cms has to know.

@@ -23,12 +23,13 @@ const (
 )
 
 // EncryptPBES2 encrypts with a passphrase, by PBES2 with PBKDF2, HMAC-SHA-256
-// and AES-256-CBC (RFC 8018, Section 6.2).
-func EncryptPBES2(plain, passphrase []byte) (der.Algorithm, []byte, error) {
+// and AES-256-CBC (RFC 8018, Section 6.2). For what is kept, PBKDF2Iterations are
+// in place.
+func EncryptPBES2(plain, passphrase []byte, iterations int) (der.Algorithm, []byte, error) {
 	salt, iv := make([]byte, pbes2Salt), make([]byte, aes.BlockSize)
 	_, _ = rand.Read(salt) // never returns an error
 	_, _ = rand.Read(iv)
-	secret, err := pbkdf2.Key(sha256.New, string(passphrase), salt, PBKDF2Iterations, pbes2Key)
+	secret, err := pbkdf2.Key(sha256.New, string(passphrase), salt, iterations, pbes2Key)
 	if err != nil {
 		return der.Algorithm{}, nil, err
 	}
@@ -42,19 +43,19 @@ func EncryptPBES2(plain, passphrase []byte) (der.Algorithm, []byte, error) {
 		out = append(out, byte(pad))
 	}
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(out, out)
-	params, err := der.Marshal(func(b *cryptobyte.Builder) { addPBES2(b, salt, iv) })
+	params, err := der.Marshal(func(b *cryptobyte.Builder) { addPBES2(b, salt, iv, iterations) })
 	return der.Algorithm{OID: oid.PBES2, Parameters: params}, out, err
 }
 
 // addPBES2 appends PBES2-params (RFC 8018, Appendices A.2 and A.4).
-func addPBES2(b *cryptobyte.Builder, salt, iv []byte) {
+func addPBES2(b *cryptobyte.Builder, salt, iv []byte, iterations int) {
 	sequence := func(b *cryptobyte.Builder, f func(b *cryptobyte.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
 	sequence(b, func(b *cryptobyte.Builder) {
 		sequence(b, func(b *cryptobyte.Builder) {
 			der.AddOID(b, oid.PBKDF2)
 			sequence(b, func(b *cryptobyte.Builder) {
 				b.AddASN1OctetString(salt)
-				b.AddASN1Int64(PBKDF2Iterations)
+				b.AddASN1Int64(int64(iterations))
 				der.AddAlgorithm(b, der.WithNull(oid.HMACSHA256))
 			})
 		})

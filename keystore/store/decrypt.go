@@ -49,6 +49,8 @@ func (s *Store) recipients(ctx context.Context, infos []cms.RecipientInfo) ([]Fi
 		switch info := info.(type) {
 		case *cms.KeyTransRecipientInfo:
 			names = append(names, shortName(info.ID))
+		case *cms.KEMRecipientInfo:
+			names = append(names, shortName(info.ID))
 		case *cms.KeyAgreeRecipientInfo:
 			for _, k := range info.Keys {
 				names = append(names, shortName(k.ID))

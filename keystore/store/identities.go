@@ -5,12 +5,12 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
-	"crypto/x509"
 	"database/sql"
 	"errors"
 	"slices"
 	"time"
 
+	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/pki"
 )
@@ -43,14 +43,14 @@ func (s *Store) AddIdentity(ctx context.Context, id keystore.Identity, addresses
 		return Fingerprint{}, s.fail(op, keystore.ErrNoCertificate)
 	case id.Key == nil:
 		return Fingerprint{}, s.fail(op, keystore.ErrNoKey)
-	case !belongs(id.Key, id.Certificate):
+	case !keystore.Belongs(id.Key, id.Certificate):
 		return Fingerprint{}, s.fail(op, keystore.ErrNoMatch)
 	}
 	normal, err := identityAddresses(id.Certificate, addresses)
 	if err != nil {
 		return Fingerprint{}, s.fail(op, err)
 	}
-	plain, err := x509.MarshalPKCS8PrivateKey(id.Key)
+	plain, err := alg.MarshalPrivateKey(id.Key)
 	if err != nil {
 		return Fingerprint{}, s.fail(op, &keystore.UnsupportedError{What: "storing a private key of this kind"})
 	}
@@ -99,16 +99,6 @@ func (s *Store) putIdentity(ctx context.Context, tx *sql.Tx, id keystore.Identit
 // is never nil.
 func trimSerial(serial []byte) []byte {
 	return append([]byte{}, bytes.TrimLeft(serial, "\x00")...)
-}
-
-// belongs reports whether a private key is that of a certificate.
-func belongs(key crypto.PrivateKey, cert *pki.Certificate) bool {
-	holder, ok := key.(interface{ Public() crypto.PublicKey })
-	if !ok || cert.PublicKey == nil {
-		return false
-	}
-	public, ok := holder.Public().(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(cert.PublicKey)
 }
 
 // Identities lists the identities for an address, or all when it is empty, the
@@ -221,7 +211,7 @@ func (s *Store) openKey(key, public, sealed []byte, cert *pki.Certificate) (cryp
 	}
 	defer clear(plain)
 	private, err := keystore.ParsePrivateKey(s.path, plain, nil)
-	if err != nil || !belongs(private, cert) {
+	if err != nil || !keystore.Belongs(private, cert) {
 		return nil, ErrDamaged
 	}
 	return private, nil

@@ -46,7 +46,7 @@ func MarshalKey(key crypto.PrivateKey, passphrase []byte) ([]byte, error) {
 	if len(passphrase) == 0 {
 		return plain, nil
 	}
-	algorithm, encrypted, err := alg.EncryptPBES2(plain, passphrase)
+	algorithm, encrypted, err := alg.EncryptPBES2(plain, passphrase, alg.PBKDF2Iterations)
 	if err != nil {
 		return nil, err
 	}
