@@ -94,7 +94,7 @@ func (p *gpgsmPeer) startAgent(home string) error {
 
 // addKey gives a private key into the keeping of the agent of a home.
 func (p *gpgsmPeer) addKey(dir string, m *member) error {
-	key, err := agentKey(m.KeyPEM)
+	key, err := AgentKey(m.KeyPEM)
 	if err != nil {
 		return err
 	}
@@ -134,13 +134,13 @@ func (p *gpgsmPeer) newPublicHome(ctx context.Context, dir string) error {
 		}
 	}
 	out, _, err := run(ctx, nil, p.command(dir, "--with-colons", "--with-keygrip", "--list-keys")...)
-	p.grips = keygrips(out)
+	p.grips = Keygrips(out)
 	return err
 }
 
-// keygrips reads what --with-colons lists: records "fpr" and "grp", each with
+// Keygrips reads what --with-colons lists: records "fpr" and "grp", each with
 // its value in the tenth field.
-func keygrips(listing []byte) map[string]string {
+func Keygrips(listing []byte) map[string]string {
 	grips := make(map[string]string)
 	var last string
 	for line := range strings.Lines(string(listing)) {

@@ -10,9 +10,9 @@ import (
 	"strconv"
 )
 
-// agentKey returns a private key in the form in which gpg-agent keeps one that
+// AgentKey returns a private key in the form in which gpg-agent keeps one that
 // no passphrase protects: a canonical S-expression.
-func agentKey(keyPEM []byte) ([]byte, error) {
+func AgentKey(keyPEM []byte) ([]byte, error) {
 	block, _ := pem.Decode(keyPEM)
 	if block == nil {
 		return nil, fmt.Errorf("the private key is not in PEM")
