@@ -24,7 +24,7 @@ const ground = "internal/oid internal/der internal/ber internal/rc2 internal/key
 const (
 	protocol = ground + " pki cms smime keystore tls tls/relay internal/recipients internal/saslrelay"
 	sources  = ground + " pki pki/ca pki/fetch pki/dane pki/dane/dnsclient cms smime keystore keystore/store keystore/pkcs11 keystore/smimea keystore/ldap keystore/files tls tls/relay internal/recipients"
-	proxies  = " internal/facts internal/policy internal/mimetree internal/render internal/saslrelay internal/outgoing internal/smtpproxy internal/imapproxy"
+	proxies  = " internal/facts internal/policy internal/mimetree internal/render internal/saslrelay internal/outgoing internal/smtpproxy internal/milter internal/imapproxy"
 )
 
 // rooms lists, for each room, the rooms that it may import: docs/architecture.md.
@@ -72,6 +72,8 @@ var rooms = map[string]string{
 	"internal/saslrelay":             "",
 	"internal/outgoing":              ground + " pki cms smime keystore internal/recipients internal/policy",
 	"internal/smtpproxy":             protocol + " internal/policy internal/outgoing",
+	"internal/milter":                ground + " smime internal/policy internal/outgoing",
+	"internal/mailtest":              ground + " pki cms smime keystore internal/recipients internal/policy internal/outgoing internal/testpki",
 	"internal/imapproxy":             protocol + " internal/facts internal/render internal/mimetree internal/outgoing",
 	"cmd/smimetool":                  sources + " internal/testpki cmd/smimetool/internal/inspect cmd/smimetool/internal/tlstool",
 	"cmd/smimetool/internal/inspect": ground + " pki cms smime keystore",
@@ -147,7 +149,7 @@ func checkFile(t *testing.T, room, name string) {
 		if ours, isOurs := strings.CutPrefix(imported, module); isOurs {
 			list := may
 			if isTest {
-				list += " internal/testpki internal/peers internal/dnstest pki/ca pki/dane/dnsclient keystore smime " + room
+				list += " internal/testpki internal/mailtest internal/peers internal/dnstest pki/ca pki/dane/dnsclient keystore smime " + room
 			}
 			if !slices.Contains(strings.Fields(list), ours) {
 				t.Errorf("%s: %s may not import %s", name, room, ours)

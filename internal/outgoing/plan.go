@@ -43,6 +43,25 @@ type Plan struct {
 // What a sender encrypted goes out as it is; so does what it signed, unless
 // encryption is required, which goes around the signature then.
 func (s *Sealer) Plan(ctx context.Context, e *Envelope, m *Message) (*Plan, error) {
+	return s.plan(ctx, e, m, func(from policy.Sender, to []policy.Recipient, w policy.Wish) ([]policy.Copy, []*policy.Refusal, error) {
+		copies, refusals := s.Rules.Plan(from, to, w)
+		return copies, refusals, nil
+	})
+}
+
+// PlanOne is Plan where all recipients have to get the same form, as
+// policy.Rules.PlanOne has it. The error may be a [*policy.ConflictError] too.
+func (s *Sealer) PlanOne(ctx context.Context, e *Envelope, m *Message) (*Plan, error) {
+	return s.plan(ctx, e, m, func(from policy.Sender, to []policy.Recipient, w policy.Wish) ([]policy.Copy, []*policy.Refusal, error) {
+		c, refusals, err := s.Rules.PlanOne(from, to, w)
+		return []policy.Copy{c}, refusals, err
+	})
+}
+
+// A decision is that of the rules.
+type decision func(policy.Sender, []policy.Recipient, policy.Wish) ([]policy.Copy, []*policy.Refusal, error)
+
+func (s *Sealer) plan(ctx context.Context, e *Envelope, m *Message, decide decision) (*Plan, error) {
 	p := &Plan{s: s, m: m, e: e}
 	if m.Encrypted {
 		p.Copies = []policy.Copy{{Recipients: addressesOf(e.To)}}
@@ -57,7 +76,10 @@ func (s *Sealer) Plan(ctx context.Context, e *Envelope, m *Message) (*Plan, erro
 		return nil, err
 	}
 	var refusals []*policy.Refusal
-	if p.Copies, refusals = s.Rules.Plan(from, p.recipients(), wish); len(refusals) > 0 {
+	if p.Copies, refusals, err = decide(from, p.recipients(), wish); err != nil {
+		return nil, err
+	}
+	if len(refusals) > 0 {
 		return nil, &RefusedError{Refusals: refusals}
 	}
 	if secret && slices.ContainsFunc(p.Copies, func(c policy.Copy) bool { return !c.Encrypt }) {

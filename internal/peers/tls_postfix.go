@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Postfix is a running Postfix that takes no mail.
+// Postfix is a running Postfix.
 type Postfix struct {
 	*Process        // Addr is for STARTTLS
 	SMTPS    string // TLS from the start
@@ -20,9 +20,26 @@ type Postfix struct {
 	Config string
 }
 
-// StartPostfix starts Postfix with a certificate and key, PEM files. Lines of
-// extra are added to main.cf. It takes root; without it the test is skipped.
+// StartPostfix starts a Postfix that takes no mail, with a certificate and key,
+// PEM files. Lines of extra are added to main.cf. It takes root; without it the
+// test is skipped.
 func StartPostfix(tb testing.TB, cert, key, extra string) *Postfix {
+	tb.Helper()
+	return startPostfix(tb, cert, key, extra, "")
+}
+
+// StartPostfixTo is StartPostfix for one that takes mail for everybody, from this
+// host, and gives it to the SMTP server at an address.
+func StartPostfixTo(tb testing.TB, cert, key, next, extra string) *Postfix {
+	tb.Helper()
+	host, port, err := net.SplitHostPort(next)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return startPostfix(tb, cert, key, fmt.Sprintf("relayhost = [%s]:%s\n", host, port)+postfixRelay+extra, postfixDelivers)
+}
+
+func startPostfix(tb testing.TB, cert, key, main, master string) *Postfix {
 	tb.Helper()
 	NeedProgram(tb, "postfix", "postfix")
 	if os.Getuid() != 0 {
@@ -48,8 +65,8 @@ func StartPostfix(tb testing.TB, cert, key, extra string) *Postfix {
 		tb.Fatal(err)
 	}
 	files := map[string]string{
-		"main.cf":   fmt.Sprintf(postfixMain, dir, cert, copyFile(tb, dir, key, 0o600)) + extra,
-		"master.cf": fmt.Sprintf(postfixMaster, addr, p.SMTPS),
+		"main.cf":   fmt.Sprintf(postfixMain, dir, cert, copyFile(tb, dir, key, 0o600)) + main,
+		"master.cf": fmt.Sprintf(postfixMaster, addr, p.SMTPS) + master,
 	}
 	for name, text := range files {
 		if err = os.WriteFile(filepath.Join(p.Config, name), []byte(text), 0o644); err != nil {
@@ -106,4 +123,22 @@ qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
 anvil unix - - n - 1 anvil
 proxymap unix - - n - - proxymap
+`
+
+const postfixRelay = `smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_client_connection_count_limit = 0
+smtp_destination_concurrency_limit = 50
+smtp_destination_recipient_limit = 1000
+smtp_tls_security_level = none
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+queue_run_delay = 1s
+`
+
+const postfixDelivers = `smtp unix - - n - 50 smtp
+pickup unix n - n 1 1 pickup
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+scache unix - - n - 1 scache
 `

@@ -95,14 +95,19 @@ func (r *Rules) Check(from Sender, to Recipient, w Wish) *Refusal {
 	return refusal
 }
 
-// decide returns what a recipient gets, or why nothing.
-func (r *Rules) decide(from Sender, to Recipient, w Wish) (Copy, *Refusal) {
-	t := r.For(from.Address, to.Address)
+// treatment returns what is asked for of the mail of a sender to a recipient.
+func (r *Rules) treatment(from Sender, to string, w Wish) Treatment {
+	t := r.For(from.Address, to)
 	if from.Also != "" && from.Also != from.Address {
-		other := r.For(from.Also, to.Address)
+		other := r.For(from.Also, to)
 		t = Treatment{max(t.Sign, other.Sign), max(t.Encrypt, other.Encrypt)}
 	}
-	t = t.raise(w)
+	return t.raise(w)
+}
+
+// decide returns what a recipient gets, or why nothing.
+func (r *Rules) decide(from Sender, to Recipient, w Wish) (Copy, *Refusal) {
+	t := r.treatment(from, to.Address, w)
 	c := Copy{
 		Recipients: []string{to.Address},
 		Sign:       t.Sign != SignNever && from.Identity && !from.Signed,

@@ -247,3 +247,67 @@ func TestWish(t *testing.T) {
 		t.Errorf("a word with a mistake: %v", err)
 	}
 }
+
+// TestPlanOne has one form for all: what one requires, the others get too, and
+// what cannot be is a conflict.
+func TestPlanOne(t *testing.T) {
+	never, possible, always := SignNever, SignIfPossible, SignAlways
+	clear, maybe, require := EncryptNever, EncryptIfPossible, EncryptRequire
+	r, err := New([]Rule{
+		{Sign: &possible, Encrypt: &maybe},
+		{Recipient: "require.test", Encrypt: &require},
+		{Recipient: "always.test", Sign: &always},
+		{Recipient: "list.test", Sign: &never, Encrypt: &clear},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(address string) Recipient { return Recipient{Address: address, Certificate: true} }
+	without := func(address string) Recipient { return Recipient{Address: address} }
+	hidden := func(address string) Recipient {
+		return Recipient{Address: address, Certificate: true, Hidden: true}
+	}
+	alice := Sender{Address: "alice@example.org", Identity: true}
+	for _, tc := range []struct {
+		name     string
+		from     Sender
+		to       []Recipient
+		sign     bool
+		encrypt  bool
+		refused  int
+		conflict *ConflictError
+	}{
+		{name: "all can", from: alice, to: []Recipient{with("a@x.test"), with("b@x.test")}, sign: true, encrypt: true},
+		{name: "one cannot", from: alice, to: []Recipient{with("a@x.test"), without("b@x.test")}, sign: true},
+		{name: "one requires, all can", from: alice, to: []Recipient{with("a@require.test"), with("b@x.test")}, sign: true, encrypt: true},
+		{name: "one requires, one cannot", from: alice, to: []Recipient{with("a@require.test"), without("b@x.test")}, conflict: &ConflictError{"a@require.test", "b@x.test"}},
+		{name: "required and impossible", from: alice, to: []Recipient{without("a@require.test"), with("b@x.test")}, refused: 1},
+		{name: "a list", from: alice, to: []Recipient{with("a@list.test")}},
+		{name: "a list and another", from: alice, to: []Recipient{with("a@list.test"), with("b@x.test")}},
+		{name: "a list and one who requires", from: alice, to: []Recipient{with("a@list.test"), with("b@always.test")}, conflict: &ConflictError{"b@always.test", "a@list.test"}},
+		{name: "hidden alone", from: alice, to: []Recipient{hidden("a@x.test")}, sign: true, encrypt: true},
+		{name: "hidden among others", from: alice, to: []Recipient{hidden("a@x.test"), with("b@x.test")}, sign: true},
+		{name: "hidden among others, required", from: alice, to: []Recipient{with("a@require.test"), hidden("b@x.test")}, conflict: &ConflictError{One: "b@x.test"}},
+		{name: "no identity", from: Sender{Address: "x@example.org"}, to: []Recipient{with("a@x.test")}, encrypt: true},
+		{name: "no identity, always", from: Sender{Address: "x@example.org"}, to: []Recipient{with("a@always.test")}, refused: 1},
+		{name: "signed already", from: Sender{Address: "alice@example.org", Signed: true}, to: []Recipient{with("a@always.test"), with("b@x.test")}},
+		{name: "signed already, required", from: Sender{Address: "alice@example.org", Signed: true}, to: []Recipient{with("a@require.test")}, encrypt: true},
+		{name: "signed already, one requires", from: Sender{Address: "alice@example.org", Signed: true}, to: []Recipient{with("a@require.test"), with("b@x.test")}, encrypt: true},
+		{name: "nobody", from: alice, sign: true},
+	} {
+		c, refusals, err := r.PlanOne(tc.from, tc.to, Wish{})
+		if tc.conflict != nil {
+			if got, ok := errors.AsType[*ConflictError](err); !ok || *got != *tc.conflict {
+				t.Errorf("%s: %v, want %v", tc.name, err, tc.conflict)
+			}
+			continue
+		}
+		if err != nil || len(refusals) != tc.refused {
+			t.Errorf("%s: %v, %v", tc.name, refusals, err)
+			continue
+		}
+		if tc.refused == 0 && (c.Sign != tc.sign || c.Encrypt != tc.encrypt || len(c.Recipients) != len(tc.to)) {
+			t.Errorf("%s: %+v", tc.name, c)
+		}
+	}
+}

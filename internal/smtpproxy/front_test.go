@@ -12,6 +12,8 @@ import (
 
 	"github.com/emersion/go-smtp"
 	"go.uber.org/goleak"
+
+	"github.com/postseal/postseal/internal/mailtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -98,14 +100,14 @@ func unstuffed(text string) string { return strings.ReplaceAll("\r\n"+text, "\r\
 // TestSmuggling has the endings of messages by which one message became two: what
 // the server gets is one.
 func TestSmuggling(t *testing.T) {
-	w := newWorld(t, "alice", "bob")
+	w := mailtest.NewWorld(t, "alice", "bob")
 	for _, chunking := range []bool{true, false} {
-		up := newMailServer(t, nil)
-		up.hide = "CHUNKING"
+		up := mailtest.NewServer(t, nil)
+		up.Hide = "CHUNKING"
 		if chunking {
-			up.hide = ""
+			up.Hide = ""
 		}
-		addr := serve(t, w.proxy(t, rules(t)), up.front(t))
+		addr := serve(t, proxyOf(t, w, mailtest.Rules(t)), up.Front(t))
 		sent := 0
 		for _, end := range []string{"\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\n.\r", "\r.\n", "\n\n.\n\n", "\r\n\x00.\r\n", "\r\n.\x00\r\n", "\r\n.\r\r\n", "\r\n. \r\n"} {
 			smuggled := "From: a@b\r\n\r\nfirst" + end + "MAIL FROM:<admin@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nsecond\r\n"
@@ -123,13 +125,13 @@ func TestSmuggling(t *testing.T) {
 			c.expect(250)
 			c.say("QUIT", 221)
 			sent += 2
-			got := up.got()
+			got := up.Got()
 			if len(got) != sent {
 				t.Fatalf("%q: %d messages became %d", end, sent, len(got))
 			}
 			for _, m := range got[sent-2:] {
-				if bare := strings.ReplaceAll(m.data, "\r\n", ""); m.from != "alice@example.org" || strings.ContainsAny(bare, "\r\n") || !strings.Contains(m.data, "second") {
-					t.Errorf("%q: from %s: %q", end, m.from, m.data)
+				if bare := strings.ReplaceAll(m.Data, "\r\n", ""); m.From != "alice@example.org" || strings.ContainsAny(bare, "\r\n") || !strings.Contains(m.Data, "second") {
+					t.Errorf("%q: from %s: %q", end, m.From, m.Data)
 				}
 			}
 		}
@@ -138,9 +140,9 @@ func TestSmuggling(t *testing.T) {
 
 // TestLines has lines without end, and messages of one line.
 func TestLines(t *testing.T) {
-	w := newWorld(t, "alice", "bob")
-	up := newMailServer(t, func(s *smtp.Server) { s.MaxLineLength = 0 })
-	addr := serve(t, w.proxy(t, rules(t)), up.addr)
+	w := mailtest.NewWorld(t, "alice", "bob")
+	up := mailtest.NewServer(t, func(s *smtp.Server) { s.MaxLineLength = 0 })
+	addr := serve(t, proxyOf(t, w, mailtest.Rules(t)), up.Addr)
 	c := dial(t, addr)
 	c.say("EHLO client.test", 250)
 	c.say("NOOP "+strings.Repeat("x", maxLine-len("NOOP \r\n")), 250)
@@ -173,9 +175,9 @@ func TestLines(t *testing.T) {
 
 // TestChunkCut ends connections in the middle of a chunk: half a message is none.
 func TestChunkCut(t *testing.T) {
-	w := newWorld(t, "alice", "bob")
-	up := newMailServer(t, nil)
-	addr := serve(t, w.proxy(t, rules(t)), up.addr)
+	w := mailtest.NewWorld(t, "alice", "bob")
+	up := mailtest.NewServer(t, nil)
+	addr := serve(t, proxyOf(t, w, mailtest.Rules(t)), up.Addr)
 	for _, text := range []string{"BDAT 100 LAST\r\nFrom: a@b\r\n\r\nhalf", "BDAT 20\r\nFrom: a@b\r\n\r\n", "BDAT 5\r\nFrom:BDAT 1 LAST\r\n", "DATA\r\nFrom: a@b\r\n\r\nhalf\r\n.", "DATA\r\nFrom: a@b\r\n\r\nhalf\r\n"} {
 		c := dial(t, addr)
 		c.say("EHLO client.test", 250)
@@ -190,19 +192,19 @@ func TestChunkCut(t *testing.T) {
 			t.Errorf("%q: %q", text, rest)
 		}
 	}
-	if got := up.got(); len(got) > 0 {
+	if got := up.Got(); len(got) > 0 {
 		t.Errorf("%v", got)
 	}
 }
 
 // TestReplies are whole, and every line of them has the enhanced status code.
 func TestReplies(t *testing.T) {
-	w := newWorld(t, "alice", "bob")
-	up := newMailServer(t, nil)
-	up.refuse = func(_ int, to string) error {
+	w := mailtest.NewWorld(t, "alice", "bob")
+	up := mailtest.NewServer(t, nil)
+	up.Refuse = func(_ int, to string) error {
 		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no\nsuch\nuser"}
 	}
-	c := dial(t, serve(t, w.proxy(t, rules(t)), up.addr))
+	c := dial(t, serve(t, proxyOf(t, w, mailtest.Rules(t)), up.Addr))
 	c.say("EHLO client.test", 250)
 	c.say("MAIL FROM:<alice@example.org>", 250)
 	if text := c.say("RCPT TO:<bob@example.org>", 550); text != "550-5.1.1 no\r\n550-5.1.1 such\r\n550 5.1.1 user\r\n" {
@@ -212,11 +214,11 @@ func TestReplies(t *testing.T) {
 
 // TestOffers are those of the upstream.
 func TestOffers(t *testing.T) {
-	w := newWorld(t, "alice", "bob")
+	w := mailtest.NewWorld(t, "alice", "bob")
 	for _, hide := range []string{"", "8BITMIME", "CHUNKING", "PIPELINING", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES", "AUTH"} {
-		up := newMailServer(t, nil)
-		up.hide = hide
-		c := dial(t, serve(t, w.proxy(t, everything(t)), up.front(t)))
+		up := mailtest.NewServer(t, nil)
+		up.Hide = hide
+		c := dial(t, serve(t, proxyOf(t, w, mailtest.Everything(t)), up.Front(t)))
 		text := c.say("EHLO client.test", 250)
 		for _, keyword := range []string{"8BITMIME", "CHUNKING", "DSN", "SMTPUTF8", "AUTH"} {
 			if strings.Contains(text, keyword) == (keyword == hide) {
@@ -227,7 +229,7 @@ func TestOffers(t *testing.T) {
 			t.Errorf("%s", text)
 		}
 		c.mail("alice@example.org", note, 250, "bob@example.org", "dave@elsewhere.test")
-		if n := len(up.got()); n != 2 {
+		if n := len(up.Got()); n != 2 {
 			t.Errorf("without %s: %d messages", hide, n)
 		}
 		// 8-bit text is encoded where it is signed, and refused where it cannot go.
@@ -235,7 +237,7 @@ func TestOffers(t *testing.T) {
 		if hide == "8BITMIME" {
 			code = 554
 		}
-		c = dial(t, serve(t, w.proxy(t, rules(t)), up.front(t)))
+		c = dial(t, serve(t, proxyOf(t, w, mailtest.Rules(t)), up.Front(t)))
 		c.say("EHLO client.test", 250)
 		c.mail("alice@example.org", note+"\xe4\r\n", code, "bob@example.org")
 	}
@@ -268,9 +270,9 @@ func TestAddresses(t *testing.T) {
 	if got, ok := path("bób@bücher.example", true); !ok || got != "<bób@bücher.example>" {
 		t.Errorf("%q", got)
 	}
-	w := newWorld(t, "alice", "bob")
-	up := newMailServer(t, nil)
-	c := dial(t, serve(t, w.proxy(t, rules(t)), up.addr))
+	w := mailtest.NewWorld(t, "alice", "bob")
+	up := mailtest.NewServer(t, nil)
+	c := dial(t, serve(t, proxyOf(t, w, mailtest.Rules(t)), up.Addr))
 	c.say("EHLO client.test", 250)
 	c.say(`MAIL FROM:<"a> SIZE=99 b"@example.org>`, 250)
 	c.say(`RCPT TO:<"x y"@example.org>`, 250)
@@ -280,18 +282,18 @@ func TestAddresses(t *testing.T) {
 	c.say("DATA", 354)
 	c.send(note + ".\r\n")
 	c.expect(250)
-	if got := up.got(); got[0].from != "a> SIZE=99 b@example.org" || !slices.Equal(got[0].to, []string{"x y@example.org"}) {
+	if got := up.Got(); got[0].From != "a> SIZE=99 b@example.org" || !slices.Equal(got[0].To, []string{"x y@example.org"}) {
 		t.Errorf("%+v", got[0])
 	}
 }
 
 // TestSlow has clients that say nothing, or an octet now and then.
 func TestSlow(t *testing.T) {
-	w := newWorld(t, "alice", "bob")
-	up := newMailServer(t, nil)
-	p := w.proxy(t, rules(t))
+	w := mailtest.NewWorld(t, "alice", "bob")
+	up := mailtest.NewServer(t, nil)
+	p := proxyOf(t, w, mailtest.Rules(t))
 	p.Idle = 300 * time.Millisecond
-	addr := serve(t, p, up.addr)
+	addr := serve(t, p, up.Addr)
 	for name, start := range map[string]string{"nothing": "", "a command": "NOO", "a message": "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nFrom: a"} {
 		c := dial(t, addr)
 		c.say("EHLO client.test", 250)
@@ -313,7 +315,7 @@ func TestSlow(t *testing.T) {
 		}
 		<-stop
 	}
-	if len(up.got()) > 0 {
+	if len(up.Got()) > 0 {
 		t.Error("half a message was sent")
 	}
 }

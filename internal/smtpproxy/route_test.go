@@ -7,23 +7,25 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/postseal/postseal/internal/mailtest"
 )
 
 // TestRoute chooses the upstream by who logs in.
 func TestRoute(t *testing.T) {
-	w := newWorld(t, "alice", "bob")
-	one, two := newMailServer(t, nil), newMailServer(t, nil)
-	p := w.proxy(t, rules(t))
+	w := mailtest.NewWorld(t, "alice", "bob")
+	one, two := mailtest.NewServer(t, nil), mailtest.NewServer(t, nil)
+	p := proxyOf(t, w, mailtest.Rules(t))
 	var passwords []string
 	p.LoggedIn = func(account string, password []byte) {
 		passwords = append(passwords, account+":"+string(password))
 	}
 	p.Route = func(ctx context.Context, account string) (net.Conn, bool, error) {
-		up := map[string]*mailServer{"one.test": one, "two.test": two}[account[strings.IndexByte(account, '@')+1:]]
+		up := map[string]*mailtest.Server{"one.test": one, "two.test": two}[account[strings.IndexByte(account, '@')+1:]]
 		if up == nil {
 			return nil, false, errors.New("no such domain")
 		}
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", up.addr)
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", up.Addr)
 		return conn, false, err
 	}
 	server, config := tlsConfigs(t)
@@ -35,7 +37,7 @@ func TestRoute(t *testing.T) {
 		name  string
 		lines []string
 		codes []int
-		up    *mailServer
+		up    *mailtest.Server
 		login string // and the password, where it can be seen
 	}{
 		{"PLAIN", []string{plain("a@one.test", "secret")}, []int{235}, one, "a@one.test:secret"},
@@ -48,7 +50,7 @@ func TestRoute(t *testing.T) {
 		{"in another's name", []string{"AUTH PLAIN " + b64("d@one.test\x00a@one.test\x00secret")}, []int{235}, one, "a@one.test:secret"},
 	} {
 		passwords = nil
-		before := len(tc.up.got())
+		before := len(tc.up.Got())
 		c := dial(t, addr)
 		c.say("EHLO client.test", 250)
 		c.startTLS(config)
@@ -62,7 +64,7 @@ func TestRoute(t *testing.T) {
 		c.say(plain("a@one.test", "secret"), 503) // RFC 4954, Section 4: once
 		c.mail("alice@example.org", note, 250, "bob@example.org")
 		c.say("QUIT", 221)
-		if n := len(tc.up.got()); n != before+1 {
+		if n := len(tc.up.Got()); n != before+1 {
 			t.Errorf("%s: the server has %d messages", tc.name, n-before)
 		}
 		if len(passwords) != 1 || passwords[0] != tc.login {
@@ -73,13 +75,13 @@ func TestRoute(t *testing.T) {
 
 // TestRequireLogin lets nobody use what the upstream allows this host.
 func TestRequireLogin(t *testing.T) {
-	w := newWorld(t, "alice", "bob")
-	up := newMailServer(t, nil)
-	p := w.proxy(t, rules(t))
+	w := mailtest.NewWorld(t, "alice", "bob")
+	up := mailtest.NewServer(t, nil)
+	p := proxyOf(t, w, mailtest.Rules(t))
 	p.RequireLogin = true
 	server, config := tlsConfigs(t)
 	p.TLS = server
-	c := dial(t, serve(t, p, up.addr))
+	c := dial(t, serve(t, p, up.Addr))
 	c.say("EHLO client.test", 250)
 	c.startTLS(config)
 	c.say("EHLO client.test", 250)
