@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,12 +17,16 @@ const certFindLong = `
 Looks for the certificates of a mail address in all sources, and says of each where
 it comes from and whether it would be encrypted to, or why not. The first that can
 be used is the one that "smimetool encrypt --to ADDRESS" takes.
+
+With -o they are written to a file, as PEM, whether they are used or not. One that
+you have compared with its holder can be trusted then: smimetool cert import --trust.
 `
 
 type certFind struct {
 	sources sourceFlags
 	trust   trustFlags
 	json    bool
+	output  string
 }
 
 func newCertFind(a *app) *cobra.Command {
@@ -32,6 +37,8 @@ func newCertFind(a *app) *cobra.Command {
 	f.sources.register(a, cmd)
 	f.trust.register(a, cmd)
 	cmd.Flags().BoolVar(&f.json, "json", false, "print a JSON object")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "write the certificates to `FILE`")
+	markFiles(cmd, "output")
 	return cmd
 }
 
@@ -86,6 +93,15 @@ func (a *app) certFind(f *certFind, args []string) error {
 	}
 	if f.json {
 		if writeErr := writeJSON(a.stdout, report); writeErr != nil {
+			return writeErr
+		}
+	}
+	if f.output != "" && len(found) > 0 {
+		var out bytes.Buffer
+		for i := range found {
+			out.Write(pemBlock("CERTIFICATE", found[i].Certificate.Raw))
+		}
+		if writeErr := a.writeAll(f.output, out.Bytes(), false); writeErr != nil {
 			return writeErr
 		}
 	}

@@ -30,9 +30,12 @@ func explainStore(err error, e *explanation) bool {
 		return true
 	}
 	if ue, ok := errors.AsType[*recipients.UntrustedError](err); ok {
-		id := short(store.FingerprintOf(ue.Found.Certificate))
+		then := "smimetool cert trust " + short(store.FingerprintOf(ue.Found.Certificate))
+		if ue.Found.Source != storeSource {
+			then = "smimetool cert find -o FILE " + printable(ue.Address) + ", and smimetool cert import --trust FILE"
+		}
 		e.code, e.hints = exitUntrusted, []string{
-			"ask its holder for the fingerprint, which smimetool cert find " + printable(ue.Address) + " shows; then: smimetool cert trust " + id,
+			"its fingerprint is " + grouped(store.FingerprintOf(ue.Found.Certificate)) + "; if its holder says the same: " + then,
 			"or trust the authority that issued it: smimetool cert import --trust FILE",
 		}
 		return true
@@ -53,7 +56,11 @@ func explainStore(err error, e *explanation) bool {
 		return true
 	}
 	// A source that could not be asked: exitFailure, as it is.
-	return errors.As(err, new(*keystore.SourceError))
+	if !errors.As(err, new(*keystore.SourceError)) {
+		return false
+	}
+	e.hints = []string{"whether there is a certificate is not known; --source " + storeSource + " asks your store alone"}
+	return true
 }
 
 // explainStoreFile is for the file itself.
