@@ -15,8 +15,8 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// peerFile writes identities for a peer to read: ours, without its chain.
-func peerFile(t *testing.T, dir, kind string) (string, Identity) {
+// peerFile writes identities for a peer to read.
+func peerFile(t *testing.T, dir, kind string, form PKCS12Form) (string, Identity) {
 	t.Helper()
 	p := people(t)[kind]
 	f, err := p.WriteFiles(dir, kind)
@@ -28,7 +28,7 @@ func peerFile(t *testing.T, dir, kind string) (string, Identity) {
 	if err != nil {
 		t.FailNow()
 	}
-	data, err := EncodePKCS12(ids[0], "secret")
+	data, err := EncodePKCS12As(ids[0], "secret", form)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,8 @@ func TestNSS(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"RSA2048", "P256"} {
 		dir := t.TempDir()
-		file, id := peerFile(t, dir, kind)
+		form := map[string]PKCS12Form{"RSA2048": PKCS12AES, "P256": PKCS12Weak3DES}[kind]
+		file, id := peerFile(t, dir, kind, form)
 		run(t, dir, "certutil", "-N", "-d", "sql:.", "--empty-password")
 		run(t, dir, "pk12util", "-i", file, "-d", "sql:.", "-W", "secret")
 		nick := nssNickname(t, dir)
@@ -104,8 +105,8 @@ func nssNickname(t *testing.T, dir string) string {
 func TestKeytool(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	file, id := peerFile(t, dir, "RSA2048")
-	for _, option := range []string{"-J-Xshare:auto", "-J-Dkeystore.pkcs12.legacy"} {
+	for form, option := range map[PKCS12Form]string{PKCS12AES: "-J-Xshare:auto", PKCS12Weak3DES: "-J-Dkeystore.pkcs12.legacy"} {
+		file, id := peerFile(t, dir, "RSA2048", form)
 		run(t, dir, "keytool", option, "-importkeystore", "-noprompt", "-srckeystore", file, "-srcstorepass", "secret",
 			"-destkeystore", "out.p12", "-deststoretype", "PKCS12", "-deststorepass", "secret")
 		out := filepath.Join(dir, "out.p12")
@@ -122,16 +123,10 @@ func TestGpgsm(t *testing.T) {
 	if _, err := exec.LookPath("gpgsm"); err != nil {
 		missing(t, "gpgsm")
 	}
-	_, id := peerFile(t, dir, "RSA2048")
 	// Its version 2.2 reads the old ciphers only.
-	data, err := pkcs12.LegacyDES.Encode(id.Key, id.Certificate.X509, nil, "secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(dir, "old.p12"), data)
-	wantPeer(t, "go-pkcs12, LegacyDES", data, id)
+	file, id := peerFile(t, dir, "RSA2048", PKCS12Weak3DES)
 	home := filepath.Join(dir, "home")
-	if err = os.Mkdir(home, 0o700); err != nil {
+	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	gpgsm := func(args ...string) {
@@ -146,14 +141,14 @@ func TestGpgsm(t *testing.T) {
 		}
 	}
 	defer run(t, dir, "gpgconf", "--homedir", home, "--kill", "all")
-	gpgsm("--import", filepath.Join(dir, "old.p12"))
+	gpgsm("--import", file)
 	out := filepath.Join(dir, "out.p12")
 	gpgsm("--output", out, "--export-secret-key-p12", "alice@example.test")
 	wantPeer(t, "gpgsm", readFileT(t, out), id)
 }
 
 func TestGoPKCS12(t *testing.T) {
-	_, id := peerFile(t, t.TempDir(), "P256")
+	_, id := peerFile(t, t.TempDir(), "P256", PKCS12AES)
 	for name, enc := range map[string]*pkcs12.Encoder{
 		"LegacyRC2": pkcs12.LegacyRC2, "LegacyDES": pkcs12.LegacyDES, "Modern2023": pkcs12.Modern2023,
 		"Modern2026, PBMAC1": pkcs12.Modern2026,
@@ -165,12 +160,14 @@ func TestGoPKCS12(t *testing.T) {
 		}
 		wantPeer(t, name, data, id)
 	}
-	data, err := EncodePKCS12(id, "secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, cert, chain, err := pkcs12.DecodeChain(data, "secret")
-	if err != nil || !sameKey(key, id.Key) || !cert.Equal(id.Certificate.X509) || len(chain) != 1 {
-		t.Errorf("go-pkcs12 reads ours: %v", err)
+	for _, form := range forms {
+		data, err := EncodePKCS12As(id, "secret", form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, cert, chain, err := pkcs12.DecodeChain(data, "secret")
+		if err != nil || !sameKey(key, id.Key) || !cert.Equal(id.Certificate.X509) || len(chain) != 1 {
+			t.Errorf("go-pkcs12 reads ours, %v: %v", form, err)
+		}
 	}
 }

@@ -37,14 +37,21 @@ func EncryptPBES2(plain, passphrase []byte, iterations int) (der.Algorithm, []by
 	if err != nil {
 		return der.Algorithm{}, nil, err
 	}
-	out := append(make([]byte, 0, len(plain)+aes.BlockSize), plain...)
-	pad := aes.BlockSize - len(out)%aes.BlockSize
-	for range pad {
-		out = append(out, byte(pad))
-	}
+	out := PadBlocks(plain, aes.BlockSize)
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(out, out)
 	params, err := der.Marshal(func(b *cryptobyte.Builder) { addPBES2(b, salt, iv, iterations) })
 	return der.Algorithm{OID: oid.PBES2, Parameters: params}, out, err
+}
+
+// PadBlocks returns a copy of plain with the padding of RFC 8018, Section 6.1.1,
+// to whole blocks of size octets.
+func PadBlocks(plain []byte, size int) []byte {
+	pad := size - len(plain)%size
+	out := append(make([]byte, 0, len(plain)+pad), plain...)
+	for range pad {
+		out = append(out, byte(pad))
+	}
+	return out
 }
 
 // addPBES2 appends PBES2-params (RFC 8018, Appendices A.2 and A.4).

@@ -265,43 +265,6 @@ func TestSoftHSMURI(t *testing.T) {
 	wantFileErr(t, "another object", err, "pkcs11:object=nobody", keystore.ErrNoMatch)
 }
 
-// How front ends get at identities by URI.
-func TestSoftHSMTokens(t *testing.T) {
-	s := newSoftToken(t)
-	tokens := new(Tokens)
-	later := func(string) ([]byte, error) { return nil, keystore.ErrPassphraseNeeded }
-	_, err := tokens.Identities(softURI, later)
-	wantFileErr(t, "to be asked for later", err, "pkcs11:token=Postseal's%20token", keystore.ErrPassphraseNeeded)
-	_, err = tokens.Identities(softURI, fixedPIN("0000"))
-	wantFileErr(t, "wrong PIN", err, "pkcs11:token=Postseal's%20token", keystore.ErrPassphrase)
-	if _, err = tokens.Identities("pkcs11:;", nil); !errors.As(err, new(*SyntaxError)) {
-		t.Errorf("a malformed URI: %v", err)
-	}
-	var keys []*ECKey
-	for _, kind := range []testpki.KeyType{testpki.P256, testpki.P384} {
-		ids, idErr := tokens.Identities(strings.Replace(softURI, "?", ";object="+kind.String()+"?", 1), fixedPIN(softPIN))
-		if idErr != nil || len(ids) != 1 {
-			t.Fatalf("%v: %d, %v", kind, len(ids), idErr)
-		}
-		keys = append(keys, ids[0].Key.(*ECKey))
-	}
-	for _, k := range keys {
-		checkECDH(t, k, mustECDH(t, s.people[map[int]testpki.KeyType{256: testpki.P256, 384: testpki.P384}[k.public.Params().BitSize]]))
-	}
-	for range 2 {
-		if err = tokens.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, k := range keys {
-		if _, err = k.Sign(nil, make([]byte, 32), crypto.SHA256); !errors.Is(err, ErrClosed) {
-			t.Errorf("after Close: %v", err)
-		}
-	}
-	_, err = tokens.Identities(softURI, fixedPIN(softPIN))
-	wantFileErr(t, "after Close", err, "pkcs11:token=Postseal's%20token", ErrClosed)
-}
-
 func TestSoftHSMWrongPIN(t *testing.T) {
 	s := newSoftToken(t)
 	for range 12 { // more often than the token would take
