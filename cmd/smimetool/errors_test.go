@@ -16,6 +16,7 @@ import (
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/recipients"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/pkcs11"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
 	"github.com/postseal/postseal/pki/ca"
@@ -83,10 +84,23 @@ var explained = []struct {
 	{"no identity", &store.NoIdentityError{Address: "a@example.org"}, exitUsage, "smimetool id new a@example.org"},
 	{"no recipient", &recipients.NoneError{Address: "a@example.org"}, exitNoKey, "cert find a@example.org"},
 	{"untrusted recipient", &recipients.UntrustedError{Address: "a@example.org", Found: recipients.Candidate{
-		Found: keystore.Found{Certificate: &pki.Certificate{}}, Err: &pki.ChainError{Reason: pki.UnknownIssuer}}}, exitUntrusted, "cert trust"},
+		Found: keystore.Found{Certificate: &pki.Certificate{}, Source: storeSource}, Err: &pki.ChainError{Reason: pki.UnknownIssuer}}}, exitUntrusted, "cert trust"},
+	{"untrusted recipient from elsewhere", &recipients.UntrustedError{Address: "a@example.org", Found: recipients.Candidate{
+		Found: keystore.Found{Certificate: &pki.Certificate{}, Source: "x"}, Err: &pki.ChainError{Reason: pki.UnknownIssuer}}}, exitUntrusted, "cert find -o FILE"},
+	{"configuration", &configError{file: "x", line: 1, problem: "y"}, exitUsage, ""},
+	{"configuration of others", &configError{file: "x", problem: "y", hint: "chmod go-w x"}, exitUsage, "chmod"},
+	{"not built", keyError(pkcs11.ErrNotBuilt), exitUsage, "--identity"},
+	{"no module", keyError(pkcs11.ErrNoModule), exitUsage, "module-name"},
+	{"no token", keyError(pkcs11.ErrNoToken), exitNoKey, "put in"},
+	{"several tokens", keyError(pkcs11.ErrSeveralTokens), exitUsage, "serial"},
+	{"locked", keyError(pkcs11.ErrLocked), exitFailure, "unlock"},
+	{"PIN in a URI", keyError(pkcs11.ErrPINInURI), exitUsage, "pin-source"},
+	{"wrong PIN", keyError(keystore.ErrPassphrase), exitFailure, "passphrase"},
+	{"URI", &pkcs11.SyntaxError{What: "x"}, exitUsage, "pkcs11:token="},
+	{"token that is away", &pkcs11.KeyError{Name: "x", Err: pkcs11.ErrNoToken}, exitFailure, "put in"},
 	{"untrusted certificate", &untrustedCertificateError{&pki.ChainError{Reason: pki.Expired}}, exitUntrusted, "--at"},
 	{"no common cipher", recipients.ErrNoCommonCipher, exitUsage, "--cipher"},
-	{"source", &keystore.SourceError{Source: "x", Err: errors.New("y")}, exitFailure, ""},
+	{"source", &keystore.SourceError{Source: "x", Err: errors.New("y")}, exitFailure, "--source store"},
 	{"store", &store.Error{Path: "x", Op: "opening", Err: errors.New("y")}, exitFailure, ""},
 	{"store of others", &store.Error{Path: "x", Op: "opening", Err: store.ErrExposed}, exitFailure, "chmod 600 x"},
 	{"damaged store", &store.Error{Path: "x", Op: "opening", Err: store.ErrDamaged}, exitMalformed, ""},

@@ -93,6 +93,10 @@ func explainToken(err error, e *explanation) bool {
 		e.hints = []string{"such URIs look like pkcs11:token=NAME?module-name=opensc-pkcs11 (RFC 7512)"}
 		return true
 	}
+	if ke, ok := errors.AsType[*pkcs11.KeyError](err); ok {
+		e.code, e.message, e.hints = exitFailure, printable(ke.Error()), []string{"is the card or the key still put in?"}
+		return true
+	}
 	if _, ok := errors.AsType[*keystore.FileError](err); !ok {
 		return false
 	}
