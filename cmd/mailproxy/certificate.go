@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
 	"github.com/postseal/postseal/tls"
 )
 
@@ -25,11 +26,35 @@ import (
 // clients of another one, so it lasts.
 const selfMadeYears = 10
 
-// listenerTLS returns the TLS configuration of a listener, nil for plaintext.
-// name is that of this host.
-func listenerTLS(l *config.Listener, name string) (*cryptotls.Config, error) {
+// An identity is how a listener shows clients that it is the right one.
+type identity struct {
+	base *cryptotls.Config
+	name string // of this host
+	// issuer makes certificates for the names that clients ask for; nil when the
+	// certificate is that of base.
+	issuer *issuer
+	watch  bool // the name that a client asks for has to be known
+}
+
+// newIdentity reads what a listener has, and makes what it is to make itself; it
+// is nil for plaintext. name is that of this host.
+func newIdentity(l *config.Listener, name string) (*identity, error) {
 	if l.Mode == tls.InsecurePlaintext {
 		return nil, nil
+	}
+	protocol := tls.SMTP
+	if l.Protocol == config.IMAP4 {
+		protocol = tls.IMAP
+	}
+	id := &identity{name: name, watch: l.Upstream.Find == config.FindDestination,
+		base: &cryptotls.Config{MinVersion: cryptotls.VersionTLS12, NextProtos: alpn(protocol)}}
+	if l.Authority != "" {
+		if err := makeAuthority(l.Authority, name, time.Now()); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		var err error
+		id.issuer, err = newIssuer(l.Authority)
+		return id, err
 	}
 	certFile, keyFile := l.Certificate, l.Key
 	if l.SelfMade != "" {
@@ -38,6 +63,16 @@ func listenerTLS(l *config.Listener, name string) (*cryptotls.Config, error) {
 			return nil, err
 		}
 	}
+	pair, err := loadPair(certFile, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	id.base.Certificates = []cryptotls.Certificate{*pair}
+	return id, nil
+}
+
+// loadPair reads a certificate that has not expired, and its key.
+func loadPair(certFile, keyFile string) (*cryptotls.Certificate, error) {
 	pair, err := cryptotls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		if errors.As(err, new(*fs.PathError)) {
@@ -45,14 +80,39 @@ func listenerTLS(l *config.Listener, name string) (*cryptotls.Config, error) {
 		}
 		return nil, &certificateError{certFile, err}
 	}
-	if pair.Leaf != nil && time.Now().After(pair.Leaf.NotAfter) {
+	if time.Now().After(pair.Leaf.NotAfter) {
 		return nil, &certificateError{certFile, errors.New("the certificate has expired")}
 	}
-	protocol := tls.SMTP
-	if l.Protocol == config.IMAP4 {
-		protocol = tls.IMAP
+	return &pair, nil
+}
+
+// config returns the configuration for the connection of one client; it is nil for
+// plaintext.
+func (id *identity) config(c *upstream.Client) *cryptotls.Config {
+	switch {
+	case id == nil:
+		return nil
+	case id.issuer == nil && !id.watch:
+		return id.base
 	}
-	return &cryptotls.Config{Certificates: []cryptotls.Certificate{pair}, MinVersion: cryptotls.VersionTLS12, NextProtos: alpn(protocol)}, nil
+	own := id.base.Clone()
+	own.GetConfigForClient = func(hello *cryptotls.ClientHelloInfo) (*cryptotls.Config, error) {
+		c.SetName(hello.ServerName)
+		return nil, nil
+	}
+	if id.issuer != nil {
+		own.GetCertificate = func(hello *cryptotls.ClientHelloInfo) (*cryptotls.Certificate, error) {
+			name := hello.ServerName
+			if name == "" {
+				name = id.name
+				if c.Destination.IsValid() {
+					name = c.Destination.Addr().String()
+				}
+			}
+			return id.issuer.certificate(name, time.Now())
+		}
+	}
+	return own
 }
 
 // alpn returns the identifiers of a protocol (RFC 7301); SMTP has none that is
@@ -124,24 +184,4 @@ func writeNew(name string, data []byte) (err error) {
 		return &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
 	return err
-}
-
-// roots returns the authorities that are trusted for an upstream; nil are those
-// of the system.
-func roots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, &certificateError{file, errors.New("there is no certificate in PEM in it")}
-	}
-	return pool, nil
 }

@@ -11,12 +11,15 @@ import (
 	"net/textproto"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/account"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/origdst"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
 	"github.com/postseal/postseal/tls"
 )
 
@@ -91,6 +94,10 @@ func (c *checker) accounts(ctx context.Context, conf *config.Config) {
 		problems[p.Login+" "+p.Address] = p
 	}
 	for _, one := range conf.Accounts {
+		if one.Unlock == config.UnlockLogin {
+			c.result("account "+one.Login, "its keys are unlocked by the password of each login, which is not known here", nil)
+			continue
+		}
 		for _, address := range one.Addresses {
 			c.result("account "+one.Login, "can sign as "+address, problems[one.Login+" "+address])
 		}
@@ -99,43 +106,93 @@ func (c *checker) accounts(ctx context.Context, conf *config.Config) {
 
 func (c *checker) listener(ctx context.Context, conf *config.Config, l *config.Listener) {
 	what := fmt.Sprintf("%s at %s", l.Protocol, l.Address)
-	_, statErr := os.Stat(l.SelfMade)
+	c.identity(what, conf, l)
+	if l.Transparent != "" {
+		c.result(what, fmt.Sprintf("takes connections that %s leads here, to %s, ports %s", strings.ToUpper(l.Transparent), list(l.Destinations), list(l.Ports)), c.transparent(l))
+	}
+	d, err := newDialer(conf, l, sync.OnceValues(func() (upstream.Resolver, error) { return conf.Resolver() }))
+	if err != nil {
+		c.result(what, "", err)
+		return
+	}
+	switch l.Upstream.Find {
+	case config.FindDestination:
+		return // nobody is on the way yet
+	case config.FindLogin:
+		for i := range conf.Domains {
+			places, findErr := d.OfDomain(ctx, &conf.Domains[i])
+			c.places(ctx, d, "mail server of "+conf.Domains[i].Name, places, findErr)
+		}
+		return
+	}
+	places, err := d.Find(ctx, nil, "")
+	c.places(ctx, d, "mail server", places, err)
+}
+
+// identity looks at what a listener shows its clients.
+func (c *checker) identity(what string, conf *config.Config, l *config.Listener) {
+	made := l.SelfMade + l.Authority // one of both
+	_, statErr := os.Stat(made)
 	switch {
 	case l.Mode == tls.InsecurePlaintext:
 		c.result(what, "without TLS: anybody on the way can read passwords and mail", nil)
-	case l.SelfMade != "" && errors.Is(statErr, fs.ErrNotExist):
-		c.result(what, l.SelfMade+" is made when the proxy starts", nil)
-	default:
-		config4, err := listenerTLS(l, conf.Server.Name)
-		good := ""
-		if err == nil {
-			leaf := config4.Certificates[0].Leaf
-			good = fmt.Sprintf("%s, with a certificate for %s until %s", l.Mode, strings.Join(leaf.DNSNames, ", "), leaf.NotAfter.Format(time.DateOnly))
-		}
-		c.result(what, good, err)
+		return
+	case made != "" && errors.Is(statErr, fs.ErrNotExist):
+		c.result(what, made+" is made when the proxy starts", nil)
+		return
 	}
-	var m metrics
-	d, err := newDialer(l, conf.Server.Name, &m)
+	id, err := newIdentity(l, conf.Server.Name)
 	good := ""
-	if err == nil {
-		good, err = d.converse(ctx)
+	switch {
+	case err != nil:
+	case id.issuer != nil:
+		leaf := id.issuer.authority
+		good = fmt.Sprintf("%s, with certificates of the authority %q, which ends %s: clients have to trust it", l.Mode, leaf.Subject.CommonName, leaf.NotAfter.Format(time.DateOnly))
+	default:
+		leaf := id.base.Certificates[0].Leaf
+		good = fmt.Sprintf("%s, with a certificate for %s until %s", l.Mode, strings.Join(leaf.DNSNames, ", "), leaf.NotAfter.Format(time.DateOnly))
 	}
-	c.result("mail server "+d.name(l), good, err)
+	c.result(what, good, err)
 }
 
-// name names the server, also when there is no dialer.
-func (d *dialer) name(l *config.Listener) string {
-	if d == nil {
-		return l.Upstream.Host
+// transparent tries whether sockets of a kind can be had.
+func (c *checker) transparent(l *config.Listener) error {
+	if l.Transparent != config.TProxy {
+		return nil
 	}
-	return d.address
+	socket, err := origdst.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return &listenError{l.Address, err}
+	}
+	return socket.Close()
 }
 
-// converse says hello to the upstream, and returns what is to be told of it.
-func (d *dialer) converse(ctx context.Context) (string, error) {
+// list tells things with commas between them.
+func list[T any](things []T) string {
+	words := make([]string, len(things))
+	for i, t := range things {
+		words[i] = fmt.Sprint(t)
+	}
+	return strings.Join(words, ", ")
+}
+
+// places connects to mail servers.
+func (c *checker) places(ctx context.Context, d *upstream.Dialer, what string, places []upstream.Place, err error) {
+	if err != nil {
+		c.result(what, "", err)
+		return
+	}
+	for _, p := range places {
+		good, talkErr := converse(ctx, d, p)
+		c.result(what+" "+p.Address, good, talkErr)
+	}
+}
+
+// converse says hello to a mail server, and returns what is to be told of it.
+func converse(ctx context.Context, d *upstream.Dialer, p upstream.Place) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	s, err := d.session(ctx)
+	s, err := d.Session(ctx, p, nil)
 	if err != nil {
 		return "", err
 	}
@@ -154,7 +211,7 @@ func (d *dialer) converse(ctx context.Context) (string, error) {
 	if s.Protocol == tls.IMAP {
 		says, err = helloIMAP(s, tp)
 	} else {
-		says, err = helloSMTP(s, tp, d.client.LocalName)
+		says, err = helloSMTP(s, tp, d.Name)
 	}
 	return about + "; " + says, err
 }

@@ -75,7 +75,7 @@ func (w *world) start(ctx context.Context, log *slog.Logger) error {
 
 // clientTLS returns what clients of the proxy trust, once it has started.
 func (w *world) clientTLS() (*cryptotls.Config, error) {
-	pool, err := roots(w.file("proxy.pem"))
+	pool, err := config.Roots(w.file("proxy.pem"))
 	return &cryptotls.Config{RootCAs: pool, ServerName: demoProxyName}, err
 }
 

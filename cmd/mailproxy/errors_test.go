@@ -8,6 +8,7 @@ import (
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/account"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/keystore"
 )
 
@@ -26,6 +27,7 @@ func TestExplain(t *testing.T) {
 		{&account.Error{Login: "a", Err: &keystore.FileError{Name: "s", Err: keystore.ErrPassphrase}}, exitConfig, 1},
 		{&account.Error{Login: "a", Err: errors.New("x")}, exitConfig, 0},
 		{&keystore.FileError{Name: "ca.pem", Err: keystore.ErrNoCertificate}, exitConfig, 0},
+		{&facts.Error{Path: "f", Err: facts.ErrExposed}, exitConfig, 0},
 		{&certificateError{"c", errors.New("x")}, exitConfig, 0},
 		{&listenError{"a", fs.ErrPermission}, exitFailure, 1},
 		{&listenError{"a", errors.New("x")}, exitFailure, 0},

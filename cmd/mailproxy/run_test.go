@@ -100,17 +100,20 @@ func (p *process) end() error {
 	return p.cmd.Wait()
 }
 
-// address returns where the log says that something listens.
+// address returns where the log says that something listens. The log may come a
+// moment later than what systemd is told.
 func (p *process) address(key, value string) string {
 	p.t.Helper()
-	for line := range strings.Lines(p.text()) {
-		var entry map[string]any
-		if err := json.Unmarshal([]byte(line), &entry); err != nil {
-			p.t.Fatalf("not JSON: %s", line)
-		}
-		if entry[key] == value {
-			address, _ := entry["address"].(string)
-			return address
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for line := range strings.Lines(p.text()) {
+			var entry map[string]any
+			if err := json.Unmarshal([]byte(line), &entry); err != nil {
+				p.t.Fatalf("not JSON: %s", line)
+			}
+			if entry[key] == value {
+				address, _ := entry["address"].(string)
+				return address
+			}
 		}
 	}
 	p.t.Fatalf("no %s=%s in the log\n%s", key, value, p.text())

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	cryptotls "crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -10,14 +9,14 @@ import (
 	"time"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
-	"github.com/postseal/postseal/tls"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
+	"github.com/postseal/postseal/internal/facts"
 )
 
 // A server listens, and serves connections by its current state.
 type server struct {
-	log     *slog.Logger
-	metrics metrics
-	memory  memory
+	log *slog.Logger
+	kept
 
 	ctx    context.Context // that of connections, which are to end when it is done
 	cancel context.CancelFunc
@@ -34,13 +33,14 @@ type server struct {
 type listener struct {
 	net.Listener
 	address string // as configured
+	kind    string // config.TProxy or not
 	nth     int    // of those with this address, as port 0 may be there twice
 	service *service
 }
 
 // newServer starts to listen, and to serve.
 func newServer(ctx context.Context, c *config.Config, log *slog.Logger) (*server, error) {
-	s := &server{log: log, open: make(map[net.Conn]string), perClient: make(map[string]int)}
+	s := &server{log: log, open: make(map[net.Conn]string), perClient: make(map[string]int), kept: kept{memory: facts.NewMemory()}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.load(ctx, c); err != nil {
 		s.cancel()
@@ -52,7 +52,7 @@ func newServer(ctx context.Context, c *config.Config, log *slog.Logger) (*server
 // load puts a configuration in the place of the current one, or changes nothing
 // when it returns an error.
 func (s *server) load(ctx context.Context, c *config.Config) error {
-	next, err := newState(ctx, c, &s.memory, &s.metrics, s.log)
+	next, err := newState(ctx, c, &s.kept, s.log)
 	if err != nil {
 		return err
 	}
@@ -61,17 +61,18 @@ func (s *server) load(ctx context.Context, c *config.Config) error {
 	s.mu.Unlock()
 	var after, fresh []*listener
 	count := make(map[string]int)
-	kept := make(map[*listener]*service)
+	stay := make(map[*listener]*service)
 	for _, sv := range next.services {
 		address := sv.conf.Address
 		nth := count[address]
 		count[address]++
-		if l := find(before, address, nth); l != nil {
-			kept[l] = sv
+		if l := find(before, sv.conf, nth); l != nil {
+			stay[l] = sv
+			sv.port = upstream.AddrPort(l.Addr()).Port()
 			after = append(after, l)
 			continue
 		}
-		socket, listenErr := net.Listen("tcp", address)
+		socket, listenErr := listen(ctx, sv.conf)
 		if listenErr != nil {
 			for _, l := range fresh {
 				_ = l.Close() // nobody has connected
@@ -79,17 +80,18 @@ func (s *server) load(ctx context.Context, c *config.Config) error {
 			next.release()
 			return &listenError{address, listenErr}
 		}
-		l := &listener{Listener: socket, address: address, nth: nth, service: sv}
+		sv.port = upstream.AddrPort(socket.Addr()).Port()
+		l := &listener{Listener: socket, address: address, kind: sv.conf.Transparent, nth: nth, service: sv}
 		fresh, after = append(fresh, l), append(after, l)
 	}
 	s.mu.Lock()
-	for l, sv := range kept {
+	for l, sv := range stay {
 		l.service = sv
 	}
 	s.state, s.listeners = next, after
 	s.mu.Unlock()
 	for _, l := range before {
-		if kept[l] == nil {
+		if stay[l] == nil {
 			_ = l.Close() // its connections go on
 		}
 	}
@@ -103,9 +105,10 @@ func (s *server) load(ctx context.Context, c *config.Config) error {
 	return nil
 }
 
-func find(list []*listener, address string, nth int) *listener {
+// find returns the listener that has the socket that a configuration wants.
+func find(list []*listener, conf *config.Listener, nth int) *listener {
 	for _, l := range list {
-		if l.address == address && l.nth == nth {
+		if l.address == conf.Address && (l.kind == config.TProxy) == (conf.Transparent == config.TProxy) && l.nth == nth {
 			return l
 		}
 	}
@@ -150,18 +153,21 @@ func (s *server) accept(l *listener) {
 	}
 }
 
-// begin serves a connection, or closes it when there are too many.
+// begin serves a connection, or closes it when there are too many, or when it is
+// one of our own.
 func (s *server) begin(l *listener, conn net.Conn) {
-	client := clientOf(conn)
+	from := upstream.AddrPort(conn.RemoteAddr())
+	client := from.Addr().String()
+	loop := s.loops.Is(from)
 	s.mu.Lock()
 	st, sv := s.state, l.service
-	limits := st.conf.Limits
-	full := len(s.open) >= limits.Connections || limits.PerAddress > 0 && s.perClient[client] >= limits.PerAddress
-	if full || s.ctx.Err() != nil {
+	if sv.proxied(from) {
+		client = "" // it is not counted before it is known
+	}
+	full := len(s.open) >= st.conf.Limits.Connections || s.tooMany(st, client)
+	if full || loop || s.ctx.Err() != nil {
 		s.mu.Unlock()
-		s.metrics.refused.Add(1)
-		s.log.Warn("a connection was refused: there are too many", "client", client)
-		_ = conn.Close() // nothing was said
+		s.refuse(conn, client, full, loop)
 		return
 	}
 	s.open[conn] = client
@@ -169,50 +175,79 @@ func (s *server) begin(l *listener, conn net.Conn) {
 	st.use()
 	s.wg.Go(func() {
 		defer s.end(st, conn)
-		s.serve(st, sv, conn)
+		s.serve(sv, conn)
 	})
 	s.mu.Unlock()
 }
 
-// clientOf returns the address of a client without its port.
-func clientOf(conn net.Conn) string {
-	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
-	if err != nil {
-		return conn.RemoteAddr().String()
+// tooMany reports whether a client has as many connections as it may have.
+func (s *server) tooMany(st *state, client string) bool {
+	most := st.conf.Limits.PerAddress
+	return most > 0 && client != "" && s.perClient[client] >= most
+}
+
+func (s *server) refuse(conn net.Conn, client string, full, loop bool) {
+	s.metrics.refused.Add(1)
+	switch {
+	case loop:
+		s.log.Error("a connection was refused: the proxy has connected to itself", "client", client)
+	case full:
+		s.log.Warn("a connection was refused: there are too many", "client", client)
 	}
-	return host
+	_ = conn.Close() // nothing was said
+}
+
+// known notes the client of a connection that another proxy has made. It reports
+// false when there are too many of that client.
+func (s *server) known(sv *service, conn net.Conn, c *upstream.Client) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[conn] != "" {
+		return true
+	}
+	client := c.Addr.Addr().String()
+	if s.tooMany(sv.state, client) {
+		return false
+	}
+	s.forget(conn)
+	s.open[conn] = client
+	s.perClient[client]++
+	return true
+}
+
+// forget takes a connection out of the count of its client.
+func (s *server) forget(conn net.Conn) {
+	client := s.open[conn]
+	if s.perClient[client]--; s.perClient[client] == 0 {
+		delete(s.perClient, client)
+	}
+	delete(s.open, conn)
 }
 
 func (s *server) end(st *state, conn net.Conn) {
 	s.mu.Lock()
-	client := s.open[conn]
-	delete(s.open, conn)
-	if s.perClient[client]--; s.perClient[client] == 0 {
-		delete(s.perClient, client)
-	}
+	s.forget(conn)
 	s.mu.Unlock()
 	_ = conn.Close() // it is, usually
 	st.release()
 }
 
-func (s *server) serve(st *state, sv *service, conn net.Conn) {
+func (s *server) serve(sv *service, conn net.Conn) {
 	n := protocolIndex(sv.conf.Protocol)
 	s.metrics.accepted[n].Add(1)
 	s.metrics.open[n].Add(1)
 	defer s.metrics.open[n].Add(-1)
-	if sv.conf.Mode == tls.Implicit {
-		over := cryptotls.Server(conn, sv.tls)
-		ctx, cancel := context.WithTimeout(s.ctx, time.Duration(st.conf.Limits.Handshake))
-		err := over.HandshakeContext(ctx)
-		cancel()
-		if err != nil {
-			s.metrics.handshakeFailures.Add(1)
-			s.log.Info("a TLS handshake failed", "client", clientOf(conn), "error", err)
-			return
-		}
-		conn = over
+	over, client, err := sv.meet(s.ctx, conn)
+	if err != nil {
+		s.metrics.refused.Add(1)
+		s.log.Warn("a connection was refused", "protocol", sv.conf.Protocol, "client", upstream.AddrPort(conn.RemoteAddr()).Addr().String(), "error", err)
+		return
 	}
-	sv.serve(s.ctx, conn)
+	if !s.known(sv, conn, client) {
+		s.refuse(conn, client.Addr.Addr().String(), true, false)
+		return
+	}
+	sv.serve(s.ctx, over, client)
 }
 
 // lastWait is how long connections that were cut off may take to notice it.

@@ -3,15 +3,16 @@ package main
 import (
 	"context"
 	cryptotls "crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/account"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
 	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/internal/imapproxy"
 	"github.com/postseal/postseal/internal/policy"
@@ -25,7 +26,9 @@ import (
 type state struct {
 	conf     *config.Config
 	accounts *account.Set
-	services []*service // one for each listener of conf
+	facts    facts.Store
+	file     *facts.Database // that facts are in, or nil
+	services []*service      // one for each listener of conf
 
 	mu    sync.Mutex
 	users int // connections, and one while it is the current state
@@ -33,54 +36,166 @@ type state struct {
 
 // A service is what is done with the connections of a listener.
 type service struct {
-	conf  *config.Listener
-	tls   *cryptotls.Config
-	dial  *dialer
-	serve func(ctx context.Context, conn net.Conn)
+	conf     *config.Listener
+	state    *state
+	identity *identity // nil for plaintext
+	dial     *upstream.Dialer
+	port     uint16           // that of the socket
+	smtp     *smtpproxy.Proxy // of which each connection has a copy
+	imap     *imapproxy.Proxy
+	kept     *kept
+	log      *slog.Logger
 }
 
-// newState makes the state of a configuration. memory is what is kept beyond it.
-func newState(ctx context.Context, c *config.Config, memory *memory, m *metrics, log *slog.Logger) (_ *state, err error) {
+// kept is what outlives configurations.
+type kept struct {
+	memory  facts.Store // of messages, where no file is configured
+	metrics metrics
+	loops   upstream.Loops
+}
+
+// newState makes the state of a configuration.
+func newState(ctx context.Context, c *config.Config, k *kept, log *slog.Logger) (_ *state, err error) {
 	s := &state{conf: c, users: 1}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
 	if s.accounts, err = account.Open(ctx, c); err != nil {
 		return nil, err
 	}
+	if s.facts = k.memory; c.IMAP.Facts != "" {
+		if s.file, err = facts.Open(ctx, c.IMAP.Facts); err != nil {
+			return nil, err
+		}
+		s.facts = s.file
+	}
+	resolver := sync.OnceValues(func() (upstream.Resolver, error) { return c.Resolver() })
 	for i := range c.Listeners {
-		sv, serviceErr := s.service(&c.Listeners[i], memory, m, log)
-		if serviceErr != nil {
-			return nil, errors.Join(serviceErr, s.accounts.Close())
+		sv := &service{conf: &c.Listeners[i], state: s, kept: k, log: log.With("protocol", c.Listeners[i].Protocol)}
+		if err = sv.prepare(resolver); err != nil {
+			return nil, err
 		}
 		s.services = append(s.services, sv)
 	}
 	return s, nil
 }
 
-func (s *state) service(l *config.Listener, memory *memory, m *metrics, log *slog.Logger) (*service, error) {
-	c := s.conf
-	config4, err := listenerTLS(l, c.Server.Name)
+// prepare reads what a listener needs.
+func (sv *service) prepare(resolver func() (upstream.Resolver, error)) (err error) {
+	c := sv.state.conf
+	if sv.identity, err = newIdentity(sv.conf, c.Server.Name); err != nil {
+		return err
+	}
+	sv.dial, err = newDialer(c, sv.conf, resolver)
+	if err == nil {
+		sv.dial.Loops = &sv.kept.loops
+		sv.proxies()
+	}
+	return err
+}
+
+// newDialer returns how the mail servers of a listener are found and connected to.
+func newDialer(c *config.Config, l *config.Listener, resolver func() (upstream.Resolver, error)) (*upstream.Dialer, error) {
+	var r upstream.Resolver
+	if l.Upstream.Find == config.FindSRV || l.Upstream.Find == config.FindLogin {
+		var err error
+		if r, err = resolver(); err != nil {
+			return nil, err
+		}
+	}
+	f, err := upstream.NewFinder(c, l, r, func(file string) (*x509.CertPool, error) {
+		pool, rootsErr := config.Roots(file)
+		if errors.Is(rootsErr, config.ErrNoPEM) {
+			rootsErr = &certificateError{file, config.ErrNoPEM}
+		}
+		return pool, rootsErr
+	})
 	if err != nil {
 		return nil, err
 	}
-	sv := &service{conf: l, tls: config4}
-	if sv.dial, err = newDialer(l, c.Server.Name, m); err != nil {
-		return nil, err
+	return &upstream.Dialer{Finder: f, Name: c.Server.Name}, nil
+}
+
+// serve serves a client until it leaves.
+func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client) {
+	config4 := sv.identity.config(c)
+	if sv.conf.Mode == tls.Implicit {
+		over := cryptotls.Server(conn, config4)
+		shake, cancel := context.WithTimeout(ctx, time.Duration(sv.state.conf.Limits.Handshake))
+		err := over.HandshakeContext(shake)
+		cancel()
+		if err != nil {
+			sv.kept.metrics.handshakeFailures.Add(1)
+			sv.log.Info("a TLS handshake failed", "client", c.Addr.Addr().String(), "error", err)
+			return
+		}
+		conn = over
 	}
-	startTLS := config4
-	if l.Mode != tls.StartTLS {
-		startTLS = nil
+	if sv.conf.Mode != tls.StartTLS {
+		config4 = nil
 	}
-	log = log.With("protocol", l.Protocol)
-	if l.Protocol == config.IMAP4 {
-		p := &imapproxy.Proxy{Name: c.Server.Name, Connect: sv.dial.connect, TLS: startTLS, RequireTLS: startTLS != nil, Open: s.accounts.Options,
-			Facts: memory.facts(sv.dial.address), Idle: time.Duration(c.Limits.IdleIMAP), SpoolDir: c.Server.Spool, Log: log}
-		sv.serve = p.ServeConn
-		return sv, nil
+	user := sv.state.accounts.Connection(sv.log)
+	defer user.Close()
+	connect := func(ctx context.Context) (net.Conn, bool, error) { return sv.connect(ctx, c, "") }
+	var route func(ctx context.Context, account string) (net.Conn, bool, error)
+	if sv.dial.ByLogin() {
+		route = func(ctx context.Context, account string) (net.Conn, bool, error) { return sv.connect(ctx, c, account) }
 	}
-	p := &smtpproxy.Proxy{Name: c.Server.Name, Connect: sv.dial.connect, TLS: startTLS, Keys: s.accounts.Keys,
+	log := sv.log.With("client", c.Addr.Addr().String())
+	if sv.conf.Protocol == config.IMAP4 {
+		p := sv.imap.Copy()
+		p.Connect, p.Route, p.TLS, p.RequireTLS, p.Server, p.Log = connect, route, config4, config4 != nil, sv.place(c), log
+		p.Open, p.LoggedIn, p.Learn, p.Secret = user.Options, user.LoggedIn, user.Learn, user.Secret
+		p.ServeConn(ctx, conn)
+		return
+	}
+	p := sv.smtp.Copy()
+	p.Connect, p.Route, p.TLS, p.Log = connect, route, config4, log
+	p.Keys, p.LoggedIn = user.Keys, user.LoggedIn
+	p.ServeConn(ctx, conn)
+}
+
+// proxies makes what the connections of a listener have in common.
+func (sv *service) proxies() {
+	c := sv.state.conf
+	if sv.conf.Protocol == config.IMAP4 {
+		sv.imap = &imapproxy.Proxy{Name: c.Server.Name, HideID: sv.conf.Upstream.ClientAddress == config.TellID, Facts: sv.state.facts,
+			Idle: time.Duration(c.Limits.IdleIMAP), SpoolDir: c.Server.Spool}
+		return
+	}
+	sv.smtp = &smtpproxy.Proxy{Name: c.Server.Name, RequireLogin: sv.conf.Login != config.LoginOptional, Handshake: time.Duration(c.Limits.Handshake),
 		Rules: c.Policy, Tags: policy.Tags{Sign: c.Tags.Sign, Encrypt: c.Tags.Encrypt, Field: c.Tags.Field},
-		MaxMessage: c.Limits.Message, MaxRecipients: c.Limits.Recipients, Idle: time.Duration(c.Limits.IdleSMTP), SpoolDir: c.Server.Spool, Log: log}
-	sv.serve = p.ServeConn
-	return sv, nil
+		Replies: c.Sending.Replies, Memory: sv.state.facts, Headers: c.Sending.Headers,
+		MaxMessage: c.Limits.Message, MaxRecipients: c.Limits.Recipients, Idle: time.Duration(c.Limits.IdleSMTP), SpoolDir: c.Server.Spool}
+	if sv.identity != nil && sv.conf.Mode == tls.StartTLS {
+		sv.smtp.TLS = sv.identity.base
+	}
+}
+
+// connect is that of the proxies.
+func (sv *service) connect(ctx context.Context, c *upstream.Client, account string) (net.Conn, bool, error) {
+	conn, greeted, err := sv.dial.Connect(ctx, c, account)
+	if err != nil {
+		sv.kept.metrics.upstreamFailures.Add(1)
+	}
+	return conn, greeted, err
+}
+
+// place names where the mailboxes of a client are, to tell those of one server
+// from those of another.
+func (sv *service) place(c *upstream.Client) string {
+	u := &sv.conf.Upstream
+	switch u.Find {
+	case config.FindSRV:
+		return "srv " + u.Domain
+	case config.FindLogin:
+		return "login" // whose name has the domain in it
+	case config.FindDestination:
+		return c.Destination.String()
+	}
+	return net.JoinHostPort(u.Host, u.Name)
 }
 
 // use counts a connection, and release ends its use.
@@ -96,60 +211,17 @@ func (s *state) release() {
 	last := s.users == 0
 	s.mu.Unlock()
 	if last {
-		_ = s.accounts.Close() // everything was read; what was written is written
+		_ = s.close() // everything was read; what was written is written
 	}
 }
 
-// memory is what is remembered across configurations.
-type memory struct {
-	mu  sync.Mutex
-	all map[string]facts.Store
-}
-
-// facts returns what was decided of the messages of a server.
-func (m *memory) facts(address string) facts.Store {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.all == nil {
-		m.all = make(map[string]facts.Store)
+func (s *state) close() error {
+	var errs []error
+	if s.accounts != nil {
+		errs = append(errs, s.accounts.Close())
 	}
-	if m.all[address] == nil {
-		m.all[address] = facts.NewMemory()
+	if s.file != nil {
+		errs = append(errs, s.file.Close())
 	}
-	return m.all[address]
-}
-
-// A dialer connects to an upstream.
-type dialer struct {
-	address string
-	client  *tls.ClientConfig
-	metrics *metrics
-}
-
-func newDialer(l *config.Listener, name string, m *metrics) (*dialer, error) {
-	pool, err := roots(l.Upstream.CA)
-	if err != nil {
-		return nil, err
-	}
-	d := &dialer{address: net.JoinHostPort(l.Upstream.Host, strconv.Itoa(l.Upstream.Port)), metrics: m}
-	d.client = &tls.ClientConfig{Protocol: tls.SMTP, Mode: l.Upstream.Mode, LocalName: name,
-		TLS: &cryptotls.Config{ServerName: l.Upstream.Name, RootCAs: pool, MinVersion: cryptotls.VersionTLS12}}
-	if l.Protocol == config.IMAP4 {
-		d.client.Protocol = tls.IMAP
-	}
-	return d, nil
-}
-
-func (d *dialer) session(ctx context.Context) (*tls.Session, error) {
-	return tls.Dial(ctx, "tcp", d.address, d.client)
-}
-
-// connect is that of the proxies.
-func (d *dialer) connect(ctx context.Context) (net.Conn, bool, error) {
-	s, err := d.session(ctx)
-	if err != nil {
-		d.metrics.upstreamFailures.Add(1)
-		return nil, false, err
-	}
-	return s.Conn, s.Next != tls.NextGreeting, nil
+	return errors.Join(errs...)
 }

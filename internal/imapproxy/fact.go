@@ -178,6 +178,9 @@ func (s *session) kept() (facts.Store, *cache) {
 		}
 		return s.own, &s.ownCache
 	}
+	if s.p.base != nil {
+		return s.p.Facts, &s.p.base.cache
+	}
 	return s.p.Facts, &s.p.cache
 }
 

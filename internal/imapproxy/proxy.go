@@ -76,6 +76,19 @@ type Proxy struct {
 	Log *slog.Logger
 
 	cache cache
+	base  *Proxy // whose cache it is, of a copy
+}
+
+// Copy returns a Proxy that shares what p holds in memory, and may be given other
+// fields before it serves: for one connection, say.
+func (p *Proxy) Copy() *Proxy {
+	base := p
+	if p.base != nil {
+		base = p.base
+	}
+	return &Proxy{Name: p.Name, Connect: p.Connect, Route: p.Route, TLS: p.TLS, RequireTLS: p.RequireTLS, HideID: p.HideID,
+		LoggedIn: p.LoggedIn, Learn: p.Learn, Open: p.Open, Facts: p.Facts, Server: p.Server, Secret: p.Secret, Idle: p.Idle,
+		SpoolDir: p.SpoolDir, Log: p.Log, base: base}
 }
 
 const (

@@ -97,6 +97,17 @@ type Proxy struct {
 	sealer  *outgoing.Sealer
 	toTLS   *tls.Server
 	problem error // of the configuration of TLS
+	base    *Proxy // with which it shares the keys of TLS sessions, of a copy
+}
+
+// Copy returns a Proxy that shares the keys of TLS sessions with p, unless it is
+// given another TLS, and may be given other fields before it serves: for one
+// connection, say.
+func (p *Proxy) Copy() *Proxy {
+	return &Proxy{Name: p.Name, Connect: p.Connect, Route: p.Route, TLS: p.TLS, Handshake: p.Handshake, XClient: p.XClient,
+		RequireLogin: p.RequireLogin, LoggedIn: p.LoggedIn, Keys: p.Keys, Rules: p.Rules, Tags: p.Tags, Replies: p.Replies,
+		Memory: p.Memory, Headers: p.Headers, MaxMessage: p.MaxMessage, MaxRecipients: p.MaxRecipients, Idle: p.Idle,
+		SpoolDir: p.SpoolDir, Log: p.Log, Now: p.Now, base: p}
 }
 
 // Defaults of a Proxy.
@@ -119,6 +130,11 @@ func shrunk(size int64) int64 { return max((size-32<<10)*5/7, 1) }
 func (p *Proxy) prepare() {
 	p.sealer = &outgoing.Sealer{Rules: p.Rules, Tags: p.Tags, Replies: p.Replies, Memory: p.Memory, Headers: p.Headers,
 		MaxMessage: p.maxMessage(), SpoolDir: p.SpoolDir, Now: p.Now}
+	if p.base != nil && p.base.TLS == p.TLS {
+		p.base.once.Do(p.base.prepare)
+		p.toTLS, p.problem = p.base.toTLS, p.base.problem
+		return
+	}
 	if p.TLS != nil {
 		p.toTLS, p.problem = tls.NewServer(&tls.ServerConfig{Protocol: tls.SMTP, Mode: tls.StartTLS, TLS: p.TLS,
 			Greeting: p.Name + " ESMTP ready", Timeout: p.Handshake})

@@ -1,13 +1,10 @@
 package account
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -21,8 +18,13 @@ import (
 	"github.com/postseal/postseal/smime"
 )
 
-// ErrNoSigningKey says that the key of an identity cannot sign.
-var ErrNoSigningKey = errors.New("the key of the identity cannot sign")
+var (
+	// ErrNoSigningKey says that the key of an identity cannot sign.
+	ErrNoSigningKey = errors.New("the key of the identity cannot sign")
+	// ErrLocked says that the keys of an account are unlocked by the password of a
+	// login, and that there was none, or another one than that of the keys.
+	ErrLocked = errors.New("the keys of the account are locked")
+)
 
 // An Error says which account cannot be used, and why.
 type Error struct {
@@ -36,67 +38,75 @@ func (e *Error) Error() string { return fmt.Sprintf("account %q: %v", e.Login, e
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// An Account is one person's. It is safe for concurrent use.
-type Account struct {
+// An account is one person's. It is safe for concurrent use.
+type account struct {
 	conf   config.Account
 	shared *shared
-	store  *store.Store
+	store  *store.Store // correspondents, and whom the person trusts; may be nil
 	source keystore.Finder
+	keys   *keys // nil when they are unlocked by logins
+	vault  vault // then
 }
 
-// Store returns the store of the account, which belongs to it.
-func (a *Account) Store() *store.Store { return a.store }
-
-// Addresses returns the account's mail addresses.
-func (a *Account) Addresses() []string { return slices.Clone(a.conf.Addresses) }
-
-func open(ctx context.Context, conf config.Account, s *shared) (*Account, error) {
-	if _, err := os.Stat(conf.Store); err != nil {
-		return nil, err // else an empty one would be made
+func open(ctx context.Context, conf config.Account, s *shared) (_ *account, err error) {
+	a := &account{conf: conf, shared: s}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if conf.Unlock != config.UnlockLogin {
+		a.keys, err = unlock(ctx, &conf, s.conf.PKCS11.Module, func() ([]byte, error) { return a.passphrase() })
+		if err != nil {
+			return nil, err
+		}
+		a.store = a.keys.store
 	}
-	st, err := store.Open(ctx, conf.Store, store.Options{Key: &store.Passphrase{
-		Ask: func(string) ([]byte, error) { return firstLine(conf.Passphrase) },
-	}})
-	if err != nil {
-		return nil, err
+	if a.store == nil && conf.Store != "" {
+		if a.store, err = openStore(ctx, conf.Store, nil); err != nil {
+			return nil, err
+		}
 	}
-	if err = st.Unlock(ctx); err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
-	a := &Account{conf: conf, shared: s, store: st}
-	if a.source, err = s.finder(st); err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
-	return a, nil
+	a.source, err = s.finder(a.store)
+	return a, err
 }
 
-// maxPassphrase bounds the file of a passphrase, in octets.
-const maxPassphrase = 64 << 10
+// passphrase reads that of the keys.
+func (a *account) passphrase() ([]byte, error) {
+	if a.conf.Passphrase == "" {
+		return nil, keystore.ErrPassphraseNeeded
+	}
+	return config.FirstLine(a.conf.Passphrase)
+}
 
-func firstLine(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
+func (a *account) close() error {
+	var errs []error
+	if a.store != nil && (a.keys == nil || a.store != a.keys.store) {
+		errs = append(errs, a.store.Close())
 	}
-	defer func() { _ = f.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, maxPassphrase))
-	if err != nil {
-		return nil, err
+	if a.keys != nil {
+		errs = append(errs, a.keys.close())
 	}
-	line, _, _ := bytes.Cut(data, []byte("\n"))
-	return bytes.TrimSuffix(line, []byte("\r")), nil
+	return errors.Join(append(errs, a.vault.close())...)
+}
+
+// An access is an account with its keys, or without them while they are locked. It
+// implements smtpproxy.Keys.
+type access struct {
+	*account
+	keys *keys
 }
 
 // Signer implements smtpproxy.Keys.
-func (a *Account) Signer(ctx context.Context, address string) (*cms.Signer, error) {
+func (a *access) Signer(ctx context.Context, address string) (*cms.Signer, error) {
 	normal, err := keystore.NormalizeAddress(address)
 	if err != nil || !slices.Contains(a.conf.Addresses, normal) {
 		return nil, fmt.Errorf("%w: it is not one of the account", smtpproxy.ErrNoIdentity)
 	}
-	id, err := a.store.SigningIdentity(ctx, normal)
-	if errors.As(err, new(*store.NoIdentityError)) {
-		return nil, fmt.Errorf("%w: %w", smtpproxy.ErrNoIdentity, err)
+	if a.keys == nil {
+		return nil, ErrLocked // it may pass: there is an identity
 	}
+	id, err := a.keys.signing(ctx, normal)
 	if err != nil {
 		return nil, err
 	}
@@ -108,13 +118,13 @@ func (a *Account) Signer(ctx context.Context, address string) (*cms.Signer, erro
 }
 
 // Recipient implements smtpproxy.Keys.
-func (a *Account) Recipient(ctx context.Context, address string) (*recipients.Candidate, error) {
+func (a *access) Recipient(ctx context.Context, address string) (*recipients.Candidate, error) {
 	trust, err := a.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
 	judge := &recipients.Judge{Trust: trust}
-	found, err := judge.Find(ctx, a.source, address)
+	found, err := judge.Find(ctx, a, address)
 	if best := recipients.Choose(found); best != nil {
 		return best, nil
 	}
@@ -124,16 +134,33 @@ func (a *Account) Recipient(ctx context.Context, address string) (*recipients.Ca
 	return nil, recipients.None(address, found)
 }
 
-// Options returns how the account's messages are opened, until ctx is done.
-func (a *Account) Options(ctx context.Context) (*render.Options, error) {
+// Source implements keystore.Finder.
+func (a *access) Source() string { return a.source.Source() }
+
+// Find implements keystore.Finder: one's own certificates come first.
+func (a *access) Find(ctx context.Context, address string) ([]keystore.Found, error) {
+	if a.keys != nil {
+		if normal, err := keystore.NormalizeAddress(address); err == nil && slices.Contains(a.conf.Addresses, normal) {
+			if own := a.keys.certificates(normal); len(own) > 0 && own[0].Err == nil {
+				return own, nil
+			}
+		}
+	}
+	return a.source.Find(ctx, address)
+}
+
+// options returns how the account's messages are opened, until ctx is done.
+func (a *access) options(ctx context.Context) (*render.Options, error) {
+	if a.keys == nil {
+		return nil, ErrLocked
+	}
 	trust, err := a.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c := a.shared.conf
 	return &render.Options{
-		Read: smime.ReadOptions{Trust: trust, Identities: []cms.Identity{a.store.Decrypter(ctx)}, MaxContent: 4 * c.Limits.Message,
-			SpoolDir: c.Server.Spool},
+		Read:    smime.ReadOptions{Trust: trust, Identities: a.keys.opening(ctx), MaxContent: 4 * c.Limits.Message, SpoolDir: c.Server.Spool},
 		Service: c.IMAP.Service, TagSubject: c.IMAP.TagSubject, Dir: c.Server.Spool,
 	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,6 +22,8 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // A person has a certificate.
 func person(t testing.TB, a *ca.Authority, address string) keystore.Identity {
@@ -117,7 +120,10 @@ func TestKeys(t *testing.T) {
 		if keys := s.Keys(login); keys != nil {
 			t.Errorf("%q has keys", login)
 		}
-		if o, err := s.Options(login); o != nil || err != nil {
+		if keys := s.Connection(quiet).Keys(login); keys != nil {
+			t.Errorf("%q has keys", login)
+		}
+		if o, err := s.Connection(quiet).Options(login); o != nil || err != nil {
 			t.Errorf("%q: %v %v", login, o, err)
 		}
 	}
@@ -142,7 +148,7 @@ func TestKeys(t *testing.T) {
 	if _, err = keys.Recipient(ctx, "nobody@example.org"); !errors.As(err, new(*recipients.NoneError)) {
 		t.Errorf("%v", err)
 	}
-	if o, optErr := s.Options("alice"); optErr != nil || o.Read.Trust == nil || len(o.Read.Identities) != 1 {
+	if o, optErr := s.Connection(quiet).Options("alice"); optErr != nil || o.Read.Trust == nil || len(o.Read.Identities) != 1 {
 		t.Errorf("%v", optErr)
 	}
 	problems := s.Check(ctx)

@@ -2,8 +2,17 @@
 // people whose mail they handle: keys to sign and open with, certificates to
 // encrypt to, and whom to trust.
 //
-// Each account has a store (package keystore/store) of its own, which is opened
-// and unlocked when the program starts, so that a wrong passphrase is noticed
-// then. Keys are used for the account that has logged in at the mail server
-// under exactly the configured name, and for its own addresses alone.
+// Keys are in a store (package keystore/store), in files (PKCS #12, PEM), or on a
+// token (PKCS #11). They are used for the account that has logged in at the mail
+// server under exactly the configured name, and for its own addresses alone.
+//
+// # Security
+//
+// The keys of an account are unlocked when the program starts, so that a wrong
+// passphrase is noticed then; or by the password of each login, which the mail
+// server has accepted, and then for as long as there are connections of that
+// account: what is on the disk opens nothing then. The password is not kept; a
+// keyed hash of it is, so that further connections need no work. Where a login
+// shows no password, as with OAuth, such keys stay locked: mail is shown as it
+// is, and what would have to be signed is refused for now.
 package account

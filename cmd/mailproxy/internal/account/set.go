@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
-	"github.com/postseal/postseal/internal/render"
 	"github.com/postseal/postseal/internal/smtpproxy"
 )
 
@@ -15,7 +14,7 @@ import (
 // Close must be called.
 type Set struct {
 	shared *shared
-	byName map[string]*Account
+	byName map[string]*account
 	ctx    context.Context
 	cancel context.CancelFunc
 }
@@ -26,7 +25,7 @@ type Set struct {
 func Open(ctx context.Context, c *config.Config) (*Set, error) {
 	life, cancel := context.WithCancel(context.Background())
 	sh, err := newShared(life, c)
-	s := &Set{shared: sh, byName: make(map[string]*Account), ctx: life, cancel: cancel}
+	s := &Set{shared: sh, byName: make(map[string]*account), ctx: life, cancel: cancel}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -45,33 +44,24 @@ func Open(ctx context.Context, c *config.Config) (*Set, error) {
 	return s, nil
 }
 
-// Close closes the stores.
+// Close closes the stores, and locks all keys.
 func (s *Set) Close() error {
 	s.cancel()
 	var errs []error
 	for _, a := range s.byName {
-		errs = append(errs, a.store.Close())
+		errs = append(errs, a.close())
 	}
 	return errors.Join(errs...)
 }
 
-// Get returns the account of a login name, or nil.
-func (s *Set) Get(login string) *Account { return s.byName[login] }
-
-// Keys is that of smtpproxy.Proxy: nil for a login name that is not configured.
+// Keys returns those of an account, for what is not of a client that logs in: nil
+// for a login name that is not configured, and locked ones where a login unlocks
+// them.
 func (s *Set) Keys(login string) smtpproxy.Keys {
 	if a := s.byName[login]; a != nil {
-		return a
+		return &access{a, a.keys}
 	}
 	return nil
-}
-
-// Options is Open of imapproxy.Proxy: nil for a login name that is not configured.
-func (s *Set) Options(login string) (*render.Options, error) {
-	if a := s.byName[login]; a != nil {
-		return a.Options(s.ctx)
-	}
-	return nil, nil
 }
 
 // A Problem is something of an account that a person should know.
@@ -88,14 +78,17 @@ func (p *Problem) Error() string {
 // Unwrap returns p.Err.
 func (p *Problem) Unwrap() error { return p.Err }
 
-// Check tries every address of every account. The problems are in the order of
-// the configuration.
+// Check tries every address of every account whose keys wait for no login. The
+// problems are in the order of the configuration.
 func (s *Set) Check(ctx context.Context) []*Problem {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(1, len(s.byName)))*timeout)
 	defer cancel()
 	var out []*Problem
 	for _, conf := range s.shared.conf.Accounts {
-		a := s.byName[conf.Login]
+		if locked(&conf) {
+			continue
+		}
+		a := s.Keys(conf.Login)
 		for _, address := range conf.Addresses {
 			if _, err := a.Signer(ctx, address); err != nil {
 				out = append(out, &Problem{conf.Login, address, err})

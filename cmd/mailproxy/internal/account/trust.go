@@ -2,7 +2,8 @@ package account
 
 import (
 	"context"
-	"net/netip"
+	cryptotls "crypto/tls"
+	"errors"
 	"os"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/ldap"
 	"github.com/postseal/postseal/keystore/smimea"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
@@ -23,6 +25,7 @@ type shared struct {
 	authorities []*pki.Certificate
 	paths       cms.PathTrust // without roots
 	dns         *dnsclient.Client
+	directories []keystore.Finder
 }
 
 // newShared reads files. The context is that of all that is fetched later.
@@ -39,7 +42,7 @@ func newShared(ctx context.Context, c *config.Config) (*shared, error) {
 		}
 		s.authorities = append(s.authorities, certs...)
 	}
-	if err := s.resolver(); err != nil {
+	if err := errors.Join(s.resolver(), s.ldap()); err != nil {
 		return s, err
 	}
 	var client *fetch.Client
@@ -63,30 +66,48 @@ func newShared(ctx context.Context, c *config.Config) (*shared, error) {
 	return s, nil
 }
 
+// ldap makes the clients of directories.
+func (s *shared) ldap() error {
+	for _, l := range s.conf.LDAP {
+		opts, err := ldap.ParseURL(l.URL)
+		if err != nil {
+			return err
+		}
+		pool, err := config.Roots(l.CA)
+		if err != nil {
+			return err
+		}
+		if pool != nil {
+			opts.TLS = &cryptotls.Config{RootCAs: pool}
+		}
+		if l.Password != "" {
+			opts.Password = func() ([]byte, error) { return config.FirstLine(l.Password) }
+		}
+		f, err := ldap.New(opts)
+		if err != nil {
+			return err
+		}
+		s.directories = append(s.directories, f)
+	}
+	return nil
+}
+
 // resolver makes the client of the DNS, where one is needed.
 func (s *shared) resolver() (err error) {
-	conf := s.conf.Certificates
-	if !slices.Contains(conf.Sources, config.SourceSMIMEA) {
-		return nil
+	if slices.Contains(s.conf.Certificates.Sources, config.SourceSMIMEA) {
+		s.dns, err = s.conf.Resolver()
 	}
-	opts := &dnsclient.Options{}
-	if conf.Resolver != (netip.AddrPort{}) {
-		opts.Servers = []netip.AddrPort{conf.Resolver}
-	} else if opts.Servers, err = dnsclient.SystemServers(dnsclient.ResolvConf); err != nil {
-		return err
-	}
-	s.dns, err = dnsclient.New(opts)
 	return err
 }
 
 // trust returns who is trusted by an account, as of now.
-func (a *Account) trust(ctx context.Context) (cms.Trust, error) {
+func (a *account) trust(ctx context.Context) (cms.Trust, error) {
 	paths := func(more []*pki.Certificate) cms.Trust {
 		p := a.shared.paths
 		p.Roots = pki.NewRoots(slices.Concat(a.shared.authorities, more))
 		return &p
 	}
-	if !a.shared.conf.Trust.Store {
+	if !a.shared.conf.Trust.Store || a.store == nil {
 		return paths(nil), nil
 	}
 	list, err := a.store.Authorities(ctx)
@@ -106,9 +127,17 @@ func (s *shared) finder(st *store.Store) (keystore.Finder, error) {
 	for _, name := range s.conf.Certificates.Sources {
 		switch name {
 		case config.SourceStore:
-			chain.Finders = append(chain.Finders, st)
+			if st != nil {
+				chain.Finders = append(chain.Finders, st)
+			}
+		case config.SourceLDAP:
+			chain.Finders = append(chain.Finders, s.directories...)
 		case config.SourceSMIMEA:
-			f, err := smimea.New(s.dns, &smimea.Options{Candidates: st})
+			opts := &smimea.Options{}
+			if st != nil {
+				opts.Candidates = st
+			}
+			f, err := smimea.New(s.dns, opts)
 			if err != nil {
 				return nil, err
 			}

@@ -3,9 +3,11 @@ package config
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/postseal/postseal/internal/policy"
+	"github.com/postseal/postseal/smime"
 	"github.com/postseal/postseal/tls"
 )
 
@@ -15,9 +17,14 @@ type Config struct {
 	Log          Log          `toml:"log"`
 	Metrics      Metrics      `toml:"metrics"`
 	Listeners    []Listener   `toml:"listener"`
+	Domains      []Domain     `toml:"domain"`
+	DNS          DNS          `toml:"dns"`
+	PKCS11       PKCS11       `toml:"pkcs11"`
+	LDAP         []LDAP       `toml:"ldap"`
 	Accounts     []Account    `toml:"account"`
 	Rules        []Rule       `toml:"rule"`
 	Tags         Tags         `toml:"tags"`
+	Sending      Sending      `toml:"sending"`
 	Trust        Trust        `toml:"trust"`
 	Revocation   Revocation   `toml:"revocation"`
 	Certificates Certificates `toml:"certificates"`
@@ -52,21 +59,62 @@ const (
 	IMAP4 = "imap"
 )
 
+// Ways in which connections are led to a transparent Listener.
+const (
+	Redirect = "redirect" // REDIRECT of netfilter: the kernel is asked where they were going
+	TProxy   = "tproxy"   // TPROXY of netfilter: they still have the address they were going to
+)
+
+// Who may send mail through an SMTP listener.
+const (
+	LoginRequired = "required"
+	LoginOptional = "optional"
+)
+
 // A Listener takes connections of one protocol for one upstream.
 type Listener struct {
 	Protocol string   `toml:"protocol"` // SMTP or IMAP4
 	Address  string   `toml:"address"`  // host:port; the host may be empty, the port 0
 	Mode     tls.Mode `toml:"mode"`     // not OpportunisticStartTLS
 	// Certificate and Key are files; or SelfMade is one with both, which is made
-	// when it is not there.
-	Certificate string   `toml:"certificate"`
-	Key         string   `toml:"key"`
-	SelfMade    string   `toml:"self_made"`
-	Upstream    Upstream `toml:"upstream"`
+	// when it is not there; or Authority is one with the certificate and key of an
+	// authority, which issues a certificate for each name that clients ask for.
+	Certificate string `toml:"certificate"`
+	Key         string `toml:"key"`
+	SelfMade    string `toml:"self_made"`
+	Authority   string `toml:"authority"`
+	// Login is LoginRequired or, for SMTP alone, LoginOptional.
+	Login string `toml:"login"`
+	// ProxyFrom are those who begin with the PROXY protocol.
+	ProxyFrom []Network `toml:"proxy_from"`
+	// Transparent is Redirect, TProxy or "". Destinations are the addresses that
+	// such connections may go to, and Ports the ports: those of protocol and mode
+	// by default.
+	Transparent  string    `toml:"transparent"`
+	Destinations []Network `toml:"destinations"`
+	Ports        []uint16  `toml:"ports"`
+	Upstream     Upstream  `toml:"upstream"`
 }
 
-// An Upstream is a mail server.
-type Upstream struct {
+// Ways in which a mail server is found.
+const (
+	FindHost        = "host"        // it is Upstream.Host
+	FindSRV         = "srv"         // by the SRV records of Upstream.Domain (RFC 6186)
+	FindLogin       = "login"       // by the domain of the login name, which is one of Config.Domains
+	FindDestination = "destination" // it is where the connection was going
+)
+
+// What an upstream is told of the address of a client, and how.
+const (
+	TellNothing = "none"
+	TellProxyV1 = "proxy-v1"
+	TellProxyV2 = "proxy-v2"
+	TellXCLIENT = "xclient" // Postfix, SMTP
+	TellID      = "id"      // Dovecot, IMAP
+)
+
+// A Place is where a mail server is.
+type Place struct {
 	Host string   `toml:"host"`
 	Port int      `toml:"port"` // that of protocol and mode by default
 	Mode tls.Mode `toml:"mode"`
@@ -74,12 +122,74 @@ type Upstream struct {
 	CA   string   `toml:"ca"`   // file with certificates trusted for it beside the system's
 }
 
+// An Upstream is a mail server, or how it is found.
+type Upstream struct {
+	Place
+	Find          string   `toml:"find"`
+	Domain        string   `toml:"domain"`         // for FindSRV
+	Targets       []string `toml:"targets"`        // hosts that its SRV records may name
+	ClientAddress string   `toml:"client_address"` // TellNothing and so on
+}
+
+// A Domain is one of login names, and where its mail servers are. Without a Place
+// they are found by SRV records.
+type Domain struct {
+	Name    string   `toml:"name"`
+	SMTP    *Place   `toml:"smtp"`
+	IMAP    *Place   `toml:"imap"`
+	Targets []string `toml:"targets"` // hosts that its SRV records may name
+	CA      string   `toml:"ca"`      // for those that are found by SRV records
+}
+
+// DNS says who is asked.
+type DNS struct {
+	// Resolver is that of the system when it is zero. DNSSEC counts when it is on
+	// a loopback address and validates.
+	Resolver netip.AddrPort `toml:"resolver"`
+}
+
+// PKCS11 is about tokens.
+type PKCS11 struct {
+	Module string `toml:"module"` // the only one that is loaded; "": those that URIs name
+}
+
+// A Network is a range of addresses, such as 192.0.2.0/24, or one address.
+type Network struct{ netip.Prefix }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (n *Network) UnmarshalText(text []byte) error {
+	if a, err := netip.ParseAddr(string(text)); err == nil && a.Zone() == "" {
+		n.Prefix = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+		return nil
+	}
+	p, err := netip.ParsePrefix(string(text))
+	n.Prefix = p.Masked()
+	return err
+}
+
+// Contains reports whether an address is in one of several networks.
+func Contains(list []Network, a netip.Addr) bool {
+	return slices.ContainsFunc(list, func(n Network) bool { return n.Contains(a.Unmap()) })
+}
+
+// When the keys of an Account are unlocked.
+const (
+	UnlockStart = "start"
+	UnlockLogin = "login" // by the password of the login, for as long as there are connections
+)
+
 // An Account is a person whose keys are used.
 type Account struct {
-	Login      string   `toml:"login"` // the name at the mail server, exactly
-	Addresses  []string `toml:"addresses"`
-	Store      string   `toml:"store"`
-	Passphrase string   `toml:"passphrase_file"` // its first line is the passphrase of Store
+	Login     string   `toml:"login"` // the name at the mail server, exactly
+	Addresses []string `toml:"addresses"`
+	Store     string   `toml:"store"`
+	// Identities are files with identities, or URIs of PKCS #11, beside those of
+	// Store.
+	Identities []string `toml:"identities"`
+	// Passphrase is a file whose first line is the passphrase of Store and of
+	// Identities, or the PIN of a token.
+	Passphrase string `toml:"passphrase_file"`
+	Unlock     string `toml:"unlock"`
 }
 
 // A Rule is one of the policy.
@@ -95,6 +205,13 @@ type Tags struct {
 	Sign    string `toml:"sign"`
 	Encrypt string `toml:"encrypt"`
 	Field   string `toml:"field"`
+}
+
+// Sending says more about what is sent.
+type Sending struct {
+	Headers smime.HeaderPolicy `toml:"-"`       // of what is encrypted
+	Header  string             `toml:"headers"` // its name
+	Replies policy.Replies     `toml:"replies"`
 }
 
 // Trust says whose certificates are good.
@@ -121,21 +238,28 @@ type Revocation struct {
 const (
 	SourceStore  = "store"
 	SourceSMIMEA = "smimea"
+	SourceLDAP   = "ldap"
 )
+
+// An LDAP is a directory of certificates.
+type LDAP struct {
+	URL      string `toml:"url"`           // RFC 4516
+	CA       string `toml:"ca"`            // file with certificates trusted for it beside the system's
+	Password string `toml:"password_file"` // its first line is the password of the bindname in URL
+}
 
 // Certificates says where those of recipients come from.
 type Certificates struct {
 	Sources []string `toml:"sources"`
 	Timeout Duration `toml:"timeout"` // of each
-	// Resolver is asked by SourceSMIMEA; those of the system when it is zero. It
-	// has to validate DNSSEC, and to be on a loopback address.
-	Resolver netip.AddrPort `toml:"resolver"`
+	Harvest bool     `toml:"harvest"` // remember those of verified mail in the account's store
 }
 
 // IMAP says how messages are shown.
 type IMAP struct {
 	Service    string `toml:"service"` // authserv-id (RFC 8601); Server.Name by default
 	TagSubject bool   `toml:"tag_subject"`
+	Facts      string `toml:"facts"` // file of what was decided of messages; "": in memory
 }
 
 // Limits bound what clients can ask for.
@@ -164,9 +288,10 @@ func defaults() *Config {
 	return &Config{
 		Server:       Server{Drain: Duration(30 * time.Second)},
 		Tags:         Tags{Sign: "[sign]", Encrypt: "[encrypt]", Field: "X-Postseal"},
+		Sending:      Sending{Header: "baseline"},
 		Trust:        Trust{Store: true},
 		Revocation:   Revocation{Mode: RevocationSoft},
-		Certificates: Certificates{Sources: []string{SourceStore}, Timeout: Duration(10 * time.Second)},
+		Certificates: Certificates{Sources: []string{SourceStore}, Timeout: Duration(10 * time.Second), Harvest: true},
 		Limits: Limits{Connections: 1000, Message: 100 << 20, Recipients: 1000, IdleSMTP: Duration(5 * time.Minute),
 			IdleIMAP: Duration(30 * time.Minute), Handshake: Duration(30 * time.Second)},
 	}

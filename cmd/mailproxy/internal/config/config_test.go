@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -67,7 +68,7 @@ func TestExample(t *testing.T) {
 	var said strings.Builder
 	n := 0
 	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "# "); ok && strings.Contains(line, " = ") && !strings.Contains(rest, "resolver") {
+		if rest, ok := strings.CutPrefix(line, "# "); ok && strings.Contains(line, " = ") {
 			line = rest
 			n++
 		}
@@ -135,9 +136,37 @@ func TestErrors(t *testing.T) {
 		{"metrics", good + "[metrics]\naddress = \"x\"\n", "metrics.address", 17},
 		{"level", good + "[log]\nlevel = \"loud\"\n", "log.level", 17},
 		{"tags", good + "[tags]\nfield = \"X Y\"\n", "tags.field", 17},
+		{"headers", good + "[sending]\nheaders = \"hidden\"\n", "sending.headers", 17},
+		{"replies", good + "[sending]\nreplies = \"never\"\n", "sending.replies", 17},
 		{"revocation", good + "[revocation]\nmode = \"maybe\"\n", "revocation.mode", 17},
 		{"source", good + "[certificates]\nsources = [\n  \"store\",\n  \"ldap\"]\n", "certificates.sources", 17},
-		{"resolver", good + "[certificates]\nresolver = \"x\"\n", "certificates.resolver", 17},
+		{"source unknown", good + "[certificates]\nsources = [\"finger\"]\n", "certificates.sources", 17},
+		{"resolver", good + "[dns]\nresolver = \"x\"\n", "dns.resolver", 17},
+		{"who may send", replace("self_made =", "login = \"never\"\nself_made ="), "listener[0].login", 5},
+		{"imap without login", strings.Replace(replace("self_made =", "login = \"optional\"\nself_made ="), "smtp", "imap", 1), "listener[0].login", 5},
+		{"network", replace("self_made =", "proxy_from = [\"192.0.2\"]\nself_made ="), "listener[0].proxy_from", 5},
+		{"authority and certificate", replace("self_made =", "authority = \"x\"\nself_made ="), "listener[0].authority", 5},
+		{"transparent", replace("self_made =", "transparent = \"yes\"\ndestinations = [\"::/0\"]\nself_made ="), "listener[0].transparent", 5},
+		{"no destinations", replace("self_made =", "transparent = \"redirect\"\nself_made ="), "listener[0].destinations", 1},
+		{"destinations of an ordinary one", replace("self_made =", "destinations = [\"192.0.2.1\"]\nself_made ="), "listener[0].destinations", 5},
+		{"transparent behind a proxy", replace("self_made =", "transparent = \"tproxy\"\ndestinations = [\"192.0.2.1\"]\nproxy_from = [\"192.0.2.1\"]\nself_made ="), "listener[0].proxy_from", 7},
+		{"find", replace("host =", "find = \"dns\"\nhost ="), "listener[0].upstream.find", 7},
+		{"srv with host", replace("host =", "find = \"srv\"\ndomain = \"example.org\"\nhost ="), "listener[0].upstream.find", 7},
+		{"srv without domain", replace("host = \"mail.example.org\"", "find = \"srv\""), "listener[0].upstream.domain", 6},
+		{"host with domain", replace("host =", "domain = \"example.org\"\nhost ="), "listener[0].upstream.find", 6},
+		{"login without domains", replace("host = \"mail.example.org\"", "find = \"login\""), "listener[0].upstream.find", 7},
+		{"destination without transparent", replace("host = \"mail.example.org\"", "find = \"destination\""), "listener[0].upstream.find", 7},
+		{"client address", replace("host =", "client_address = \"id\"\nhost ="), "listener[0].upstream.client_address", 7},
+		{"domain", good + "[[domain]]\nname = \"a b\"\n", "domain[0].name", 17},
+		{"domain twice", good + "[[domain]]\nname = \"a.example\"\n[[domain]]\nname = \"A.example\"\n", "domain[1].name", 19},
+		{"domain's host", good + "[[domain]]\nname = \"a.example\"\n[domain.smtp]\nport = 1\n", "domain[0].smtp.host", 18},
+		{"unlock", replace("store =", "unlock = \"never\"\nstore ="), "account[0].unlock", 11},
+		{"unlock with passphrase", replace("store =", "unlock = \"login\"\nstore ="), "account[0].passphrase_file", 13},
+		{"token with login", replace("passphrase_file = \"/etc/pass\"", "unlock = \"login\"\nidentities = [\"pkcs11:token=x\"]"), "account[0].unlock", 12},
+		{"ldap without directory", good + "[certificates]\nsources = [\"ldap\"]\n", "certificates.sources", 17},
+		{"ldap not asked", good + "[[ldap]]\nurl = \"ldaps://x/dc=x\"\n", "ldap[0].url", 17},
+		{"ldap url", good + "[certificates]\nsources = [\"ldap\"]\n[[ldap]]\nurl = \"http://x/\"\n", "ldap[0].url", 19},
+		{"ldap password", good + "[certificates]\nsources = [\"ldap\"]\n[[ldap]]\nurl = \"ldaps://x/dc=x????bindname=cn=a\"\n", "ldap[0].password_file", 18},
 		{"service", good + "[imap]\nservice = \"a;b\"\n", "imap.service", 17},
 		{"connections", good + "[limits]\nconnections = 0\n", "limits.connections", 17},
 		{"message", good + "[limits]\nmessage = 1\n", "limits.message", 17},
@@ -195,4 +224,26 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%T", err)
 		}
 	})
+}
+
+// TestFound fills in how mail servers are found.
+func TestFound(t *testing.T) {
+	text := strings.Replace(good, "self_made = \"tls.pem\"", "authority = \"ca.pem\"\ntransparent = \"redirect\"\ndestinations = [\"192.0.2.7/24\", \"::ffff:198.51.100.1\", \"2001:db8::1\"]", 1)
+	text = strings.Replace(text, "host = \"mail.example.org\"\n", "", 1) + "[[domain]]\nname = \"Example.ORG\"\nca = \"ca2.pem\"\n[domain.imap]\nhost = \"imap.example.org\"\n"
+	c, err := Parse("/conf/x", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, d := c.Listeners[0], c.Domains[0]
+	if l.Upstream.Find != FindDestination || l.Upstream.Mode != tls.StartTLS || len(l.Ports) != 1 || l.Ports[0] != 587 || l.Authority != "/conf/ca.pem" || l.Login != LoginRequired {
+		t.Errorf("%+v", l)
+	}
+	if d.Name != "example.org" || d.SMTP != nil || d.IMAP.Port != 993 || d.IMAP.Name != "imap.example.org" || d.CA != "/conf/ca2.pem" {
+		t.Errorf("%+v", d)
+	}
+	for address, want := range map[string]bool{"192.0.2.200": true, "192.0.3.1": false, "198.51.100.1": true, "::ffff:198.51.100.1": true, "2001:db8::1": true, "2001:db8::2": false} {
+		if got := Contains(l.Destinations, netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/postseal/postseal/keystore/pkcs11"
 )
 
 // maxFile bounds a configuration, in octets.
@@ -129,13 +131,31 @@ func (c *Config) resolve(dir string) {
 			}
 		}
 	}
-	file(&c.Server.Spool, &c.Revocation.Cache)
+	file(&c.Server.Spool, &c.Revocation.Cache, &c.IMAP.Facts)
+	for i := range c.LDAP {
+		file(&c.LDAP[i].CA, &c.LDAP[i].Password)
+	}
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
-		file(&l.Certificate, &l.Key, &l.SelfMade, &l.Upstream.CA)
+		file(&l.Certificate, &l.Key, &l.SelfMade, &l.Authority, &l.Upstream.CA)
+	}
+	for i := range c.Domains {
+		d := &c.Domains[i]
+		file(&d.CA)
+		for _, p := range []*Place{d.SMTP, d.IMAP} {
+			if p != nil {
+				file(&p.CA)
+			}
+		}
 	}
 	for i := range c.Accounts {
-		file(&c.Accounts[i].Store, &c.Accounts[i].Passphrase)
+		a := &c.Accounts[i]
+		file(&a.Store, &a.Passphrase)
+		for j := range a.Identities {
+			if !pkcs11.Is(a.Identities[j]) {
+				file(&a.Identities[j])
+			}
+		}
 	}
 	for i := range c.Trust.Authorities {
 		file(&c.Trust.Authorities[i])

@@ -14,7 +14,9 @@ import (
 
 	"github.com/postseal/postseal/internal/policy"
 	"github.com/postseal/postseal/keystore"
-	"github.com/postseal/postseal/tls"
+	"github.com/postseal/postseal/keystore/ldap"
+	"github.com/postseal/postseal/keystore/pkcs11"
+	"github.com/postseal/postseal/smime"
 )
 
 // A validator collects what is wrong with a configuration.
@@ -64,6 +66,7 @@ func (v *validator) all() {
 	for i := range v.c.Listeners {
 		v.listener(fmt.Sprintf("listener[%d].", i), &v.c.Listeners[i], addresses)
 	}
+	v.domains()
 	logins := make(map[string]bool)
 	for i := range v.c.Accounts {
 		v.account(fmt.Sprintf("account[%d].", i), &v.c.Accounts[i], logins)
@@ -120,77 +123,6 @@ func (v *validator) address(key, address string) {
 	}
 }
 
-func (v *validator) listener(at string, l *Listener, addresses map[string]bool) {
-	v.oneOf(at+"protocol", l.Protocol, SMTP, IMAP4)
-	if v.need(at+"address", l.Address, "the address to listen at") {
-		v.address(at+"address", l.Address)
-		if addresses[l.Address] && !strings.HasSuffix(l.Address, ":0") {
-			v.fail(at+"address", "another listener has the address %s", l.Address)
-		}
-		addresses[l.Address] = true
-	}
-	v.mode(at, l.Mode)
-	files := l.Certificate != "" || l.Key != ""
-	switch {
-	case l.Mode == tls.InsecurePlaintext:
-		if files || l.SelfMade != "" {
-			v.fail(at+"mode", "%s has no use for a certificate", l.Mode)
-		}
-	case files && l.SelfMade != "":
-		v.fail(at+"self_made", "certificate and key are there, too; one of both is enough")
-	case files:
-		v.need(at+"certificate", l.Certificate, "the file of the certificate")
-		v.need(at+"key", l.Key, "the file of the certificate's key")
-	default:
-		v.need(at+"certificate", l.SelfMade, "the file of a certificate, with key, or self_made,")
-	}
-	v.upstream(at, l)
-}
-
-// mode wants the mode to be said, so that nobody gets one by accident.
-func (v *validator) mode(at string, m tls.Mode) {
-	if v.lines[at+"mode"] == 0 && !strings.Contains(at, "upstream") {
-		v.fail(at+"mode", "one is needed here: %s, %s or %s", tls.Implicit, tls.StartTLS, tls.InsecurePlaintext)
-	}
-	if m == tls.OpportunisticStartTLS {
-		v.fail(at+"mode", "%s would let anybody on the way read along; its values are: %s, %s, %s", m, tls.Implicit, tls.StartTLS, tls.InsecurePlaintext)
-	}
-}
-
-func (v *validator) upstream(at string, l *Listener) {
-	u := &l.Upstream
-	at += "upstream."
-	if v.need(at+"host", u.Host, "the name of the mail server") && !isHost(u.Host) && net.ParseIP(u.Host) == nil {
-		v.fail(at+"host", "%q is not the name of a host", u.Host)
-	}
-	v.mode(at, u.Mode)
-	if u.Port == 0 {
-		u.Port = standardPort(l.Protocol, u.Mode)
-	}
-	if u.Port < 1 || u.Port > 65535 {
-		v.fail(at+"port", "a port between 1 and 65535 was expected")
-	}
-	if u.Name == "" {
-		u.Name = u.Host
-	}
-	if u.CA != "" && u.Mode == tls.InsecurePlaintext {
-		v.fail(at+"ca", "there is no use for it with %s", u.Mode)
-	}
-}
-
-// standardPort returns that of RFC 8314 and RFC 6409.
-func standardPort(protocol string, m tls.Mode) int {
-	switch {
-	case protocol == IMAP4 && m == tls.Implicit:
-		return 993
-	case protocol == IMAP4:
-		return 143
-	case m == tls.Implicit:
-		return 465
-	}
-	return 587
-}
-
 func (v *validator) account(at string, a *Account, logins map[string]bool) {
 	if v.need(at+"login", a.Login, "the name that the person logs in with") && logins[a.Login] {
 		v.fail(at+"login", "another account has the login %q", a.Login)
@@ -206,8 +138,21 @@ func (v *validator) account(at string, a *Account, logins map[string]bool) {
 		}
 		a.Addresses[i] = normal
 	}
-	v.need(at+"store", a.Store, "the file of the store of keys")
-	v.need(at+"passphrase_file", a.Passphrase, "the file with the store's passphrase")
+	if len(a.Identities) == 0 {
+		v.need(at+"store", a.Store, "the file of the store of keys, or identities,")
+	}
+	if a.Unlock == "" {
+		a.Unlock = UnlockStart
+	}
+	switch {
+	case !v.oneOf(at+"unlock", a.Unlock, UnlockStart, UnlockLogin):
+	case a.Unlock == UnlockLogin && a.Passphrase != "":
+		v.fail(at+"passphrase_file", "with unlock = %q the password of the login is the passphrase", a.Unlock)
+	case a.Unlock == UnlockLogin && slices.ContainsFunc(a.Identities, pkcs11.Is):
+		v.fail(at+"unlock", "a token has a PIN of its own, and locks itself after a few wrong ones: it is not unlocked by passwords")
+	case a.Unlock == UnlockStart && len(a.Identities) == 0:
+		v.need(at+"passphrase_file", a.Passphrase, "the file with the store's passphrase, or unlock = \"login\",")
+	}
 }
 
 func (v *validator) rules() {
@@ -234,23 +179,59 @@ func (v *validator) rules() {
 	v.fail(key, "%s", err)
 }
 
+// headerPolicies are the names of those of package smime, by their number.
+var headerPolicies = []string{smime.HeadersUnprotected: "unprotected", smime.HeadersVisible: "visible", smime.HeadersBaseline: "baseline", smime.HeadersShy: "shy"}
+
 func (v *validator) rest() {
 	c := v.c
 	if f := c.Tags.Field; f != "" && strings.Trim(f, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		v.fail("tags.field", "%q is not the name of a header field", f)
+	}
+	if i := slices.Index(headerPolicies, c.Sending.Header); i >= 0 {
+		c.Sending.Headers = smime.HeaderPolicy(i)
+	} else {
+		v.oneOf("sending.headers", c.Sending.Header, headerPolicies...)
 	}
 	if v.oneOf("revocation.mode", c.Revocation.Mode, RevocationOff, RevocationSoft, RevocationHard) &&
 		c.Revocation.Mode == RevocationOff && c.Revocation.Cache != "" && !c.Revocation.Fetch {
 		v.fail("revocation.cache", "there is no use for it when nothing is fetched")
 	}
 	for _, s := range c.Certificates.Sources {
-		v.oneOf("certificates.sources", s, SourceStore, SourceSMIMEA)
+		v.oneOf("certificates.sources", s, SourceStore, SourceSMIMEA, SourceLDAP)
 	}
+	v.ldap()
 	v.positive("certificates.timeout", c.Certificates.Timeout, 10*time.Minute)
 	if c.IMAP.Service == "" {
 		c.IMAP.Service = c.Server.Name
 	} else if !isHost(c.IMAP.Service) {
 		v.fail("imap.service", "%q is not a name such as that of a host", c.IMAP.Service)
+	}
+}
+
+// ldap wants directories to be asked that are there, and the other way round.
+func (v *validator) ldap() {
+	asked := slices.Contains(v.c.Certificates.Sources, SourceLDAP)
+	if asked && len(v.c.LDAP) == 0 {
+		v.fail("certificates.sources", "there is no [[ldap]] to ask")
+	}
+	for i, l := range v.c.LDAP {
+		at := fmt.Sprintf("ldap[%d].", i)
+		if !asked {
+			v.fail(at+"url", "it is not asked: certificates.sources has no %q", SourceLDAP)
+		}
+		if !v.need(at+"url", l.URL, "the URL of the directory") {
+			continue
+		}
+		o, err := ldap.ParseURL(l.URL)
+		if err != nil {
+			v.fail(at+"url", "%s", err)
+			continue
+		}
+		if o.BindDN != "" {
+			v.need(at+"password_file", l.Password, "the file with the password of the bindname")
+		} else if l.Password != "" {
+			v.fail(at+"password_file", "the URL has no bindname that it could be of")
+		}
 	}
 }
 

@@ -1,0 +1,109 @@
+package upstream
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+)
+
+// A Client is the one for whom a connection is made.
+type Client struct {
+	Addr        netip.AddrPort // its own
+	Local       netip.AddrPort // what it connected to
+	Destination netip.AddrPort // where a connection that was led here was going
+
+	mu   sync.Mutex
+	name string
+}
+
+// SetName notes the name of the server that the client asked for in its TLS
+// handshake (RFC 6066, Section 3).
+func (c *Client) SetName(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.name = name
+}
+
+// Name returns that name, or "".
+func (c *Client) Name() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.name
+}
+
+// AddrPort returns the address of a TCP connection's end, or the zero value.
+func AddrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := t.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
+// Allowed tells whether a connection that was led to a listener may go to its
+// destination. The error is a *DestinationError.
+func Allowed(l *config.Listener, destination, listener netip.AddrPort) error {
+	switch {
+	case !destination.IsValid():
+		return &DestinationError{Reason: "nobody led this connection here"}
+	case destination == listener:
+		return &DestinationError{destination, "this is the proxy itself: nobody led this connection here"}
+	case !slices.Contains(l.Ports, destination.Port()):
+		return &DestinationError{destination, "connections may not go to this port"}
+	case !config.Contains(l.Destinations, destination.Addr()):
+		return &DestinationError{destination, "connections may not go to this address"}
+	}
+	return nil
+}
+
+// Loops knows the connections to mail servers that are open. A client with the
+// address of one of them is this process itself. The zero value is ready; it is
+// safe for concurrent use.
+type Loops struct {
+	mu   sync.Mutex
+	open map[netip.AddrPort]int
+}
+
+// Is reports whether the client at an address is this process.
+func (l *Loops) Is(a netip.AddrPort) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open[a] > 0
+}
+
+// watch notes a connection until it is closed.
+func (l *Loops) watch(conn net.Conn) net.Conn {
+	w := &watched{Conn: conn, loops: l, addr: AddrPort(conn.LocalAddr())}
+	l.add(w.addr, 1)
+	return w
+}
+
+func (l *Loops) add(a netip.AddrPort, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.open = make(map[netip.AddrPort]int)
+	}
+	if l.open[a] += n; l.open[a] == 0 {
+		delete(l.open, a)
+	}
+}
+
+// A watched connection is one that Loops knows.
+type watched struct {
+	net.Conn
+	loops *Loops
+	addr  netip.AddrPort
+	once  sync.Once
+}
+
+// Close implements net.Conn.
+func (w *watched) Close() error {
+	err := w.Conn.Close()
+	w.once.Do(func() { w.loops.add(w.addr, -1) })
+	return err
+}
