@@ -74,7 +74,7 @@ var rooms = map[string]string{
 	"internal/smtpproxy":              protocol + " internal/policy internal/outgoing",
 	"internal/milter":                 ground + " smime internal/policy internal/outgoing",
 	"internal/mailtest":               ground + " pki cms smime keystore internal/recipients internal/policy internal/outgoing internal/testpki",
-	"internal/imapproxy":              protocol + " internal/facts internal/render internal/mimetree internal/outgoing",
+	"internal/imapproxy":              protocol + " internal/facts internal/render internal/mimetree internal/policy internal/outgoing",
 	"cmd/smimetool":                   sources + " internal/testpki cmd/smimetool/internal/inspect cmd/smimetool/internal/tlstool",
 	"cmd/smimetool/internal/inspect":  ground + " pki cms smime keystore",
 	"cmd/smimetool/internal/tlstool":  ground + " pki pki/dane tls tls/relay tls/mtasts tls/policy",

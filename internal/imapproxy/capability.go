@@ -7,26 +7,35 @@ import (
 	"github.com/postseal/postseal/internal/saslrelay"
 )
 
-// passing are the capabilities that can be kept true. What is not here is not
-// advertised: COMPRESS would hide everything from us; CATENATE, CONVERT, URLAUTH,
-// PREVIEW and NOTIFY give content, or parts of it, by ways that are not watched;
-// STATUS=SIZE and SEARCH=FUZZY are about sizes and text as they are stored;
-// UTF8=ACCEPT changes the form of what is answered.
+// passing are the capabilities that can be kept true for every account. What is not
+// here is not advertised: COMPRESS would hide everything from us; referrals lead
+// around us; UNAUTHENTICATE lets others in.
 var passing = []string{
-	"IMAP4REV1", "SASL-IR", "ENABLE", "ID", "IDLE", "NAMESPACE", "LITERAL+", "LITERAL-", "LOGIN-REFERRALS", "UIDPLUS", "UNSELECT", "CHILDREN",
+	"IMAP4REV1", "SASL-IR", "ENABLE", "ID", "IDLE", "NAMESPACE", "LITERAL+", "LITERAL-", "UIDPLUS", "UNSELECT", "CHILDREN",
 	"MULTIAPPEND", "MOVE", "CONDSTORE", "QRESYNC", "ESEARCH", "ESORT", "SEARCHRES", "WITHIN", "SORT", "SORT=DISPLAY", "LIST-EXTENDED", "LIST-STATUS",
-	"LIST-MYRIGHTS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "QUOTA", "QUOTASET", "ACL", "METADATA", "METADATA-SERVER", "OBJECTID", "SAVEDATE", "BINARY",
-	"APPENDLIMIT", "WITHIN", "I18NLEVEL=1", "INPROGRESS", "X-NETSCAPE", "THREAD",
+	"LIST-MYRIGHTS", "LIST-METADATA", "SPECIAL-USE", "CREATE-SPECIAL-USE", "QUOTA", "QUOTASET", "ACL", "METADATA", "METADATA-SERVER", "OBJECTID", "SAVEDATE",
+	"BINARY", "APPENDLIMIT", "I18NLEVEL=1", "INPROGRESS", "X-NETSCAPE", "THREAD", "NOTIFY", "PREVIEW", "PARTIAL",
+}
+
+// asStored are those that are true for accounts whose mail is shown as it is stored,
+// and for no others: CATENATE, URLAUTH, CONVERT and REPLACE use content by ways that
+// are not watched; SNIPPET, STATUS=SIZE and SEARCH=FUZZY are about text and sizes as
+// they are stored; UTF8=ACCEPT and IMAP4rev2 change the form of answers, and UIDONLY
+// the numbers in them.
+var asStored = []string{
+	"CATENATE", "URL-PARTIAL", "URLAUTH", "URLAUTH=BINARY", "CONVERT", "REPLACE", "SNIPPET=FUZZY", "PREVIEW=FUZZY", "STATUS=SIZE", "SEARCH=FUZZY",
+	"UTF8=ACCEPT", "IMAP4REV2", "UIDONLY", "MULTISEARCH", "X-GM-EXT-1", "XLIST",
 }
 
 // prefixes are the beginnings of capabilities with parameters.
-var prefixes = []string{"THREAD=", "RIGHTS=", "QUOTA=RES-", "APPENDLIMIT=", "CONTEXT="}
+var prefixes = []string{"THREAD=", "RIGHTS=", "QUOTA=RES-", "APPENDLIMIT=", "CONTEXT=", "MESSAGELIMIT=", "SAVELIMIT="}
 
 // A view is what a client may see of the capabilities, at its point in the
 // conversation.
 type view struct {
 	startTLS bool // we offer STARTTLS now
 	login    bool // a client may log in now
+	asStored bool // it has logged in, and its mail is shown as it is stored
 }
 
 // filter returns the capabilities that a client sees.
@@ -47,7 +56,7 @@ func (v view) filter(words []string) []string {
 			if v.login && slices.Contains(offers, mechanism) {
 				out = append(out, word)
 			}
-		case slices.Contains(passing, name), slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }):
+		case slices.Contains(passing, name), v.asStored && slices.Contains(asStored, name), slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }):
 			out = append(out, word)
 		}
 	}

@@ -1,7 +1,6 @@
 package imapproxy
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -100,8 +99,13 @@ func (s *session) copyLiteral(size int64) error {
 
 // run carries out a command of our own. take is given the responses to FETCH.
 func (s *session) run(text string, take func(*response) bool) (string, error) {
+	return s.runFor("", text, take)
+}
+
+// runFor is run for responses of a kind other than FETCH.
+func (s *session) runFor(kind, text string, take func(*response) bool) (string, error) {
 	s.serial++
-	c := &command{tag: fmt.Sprintf("PS%d", s.serial), own: true, take: take}
+	c := &command{tag: fmt.Sprintf("PS%d", s.serial), own: true, take: take, takes: kind}
 	s.begin(c)
 	if err := s.toUpstream(c.tag + " " + text + "\r\n"); err != nil {
 		s.hangUp()
@@ -115,11 +119,15 @@ func (s *session) run(text string, take func(*response) bool) (string, error) {
 // returns false, and has answered, when it is too long or cannot be held.
 func (s *session) hold(tag, line string) (string, bool, error) {
 	var whole strings.Builder
+	good := true
 	for {
 		l, ok := literalAt([]byte(line))
 		text := strings.TrimRight(line, "\r\n")
 		if !ok {
 			whole.WriteString(text)
+			if !good {
+				return "", false, s.say("%s BAD A literal has line ends in it", tag)
+			}
 			return whole.String(), true, nil
 		}
 		if int64(whole.Len())+l.size > maxHeld {
@@ -128,26 +136,30 @@ func (s *session) hold(tag, line string) (string, bool, error) {
 			}
 			return "", false, s.say("%s BAD The command is too long", tag)
 		}
-		whole.WriteString(text[:strings.LastIndexByte(text, '{')])
-		if l.waiting {
-			if err := s.say("+ go on"); err != nil {
-				return "", false, err
-			}
-		}
-		data := make([]byte, l.size)
-		if _, err := io.ReadFull(s.cr, data); err != nil {
-			return "", false, err
-		}
-		if bytes.ContainsAny(data, "\r\n\x00") {
-			return "", false, s.say("%s BAD A literal has line ends in it", tag)
-		}
-		whole.WriteString(`"` + quoting.Replace(string(data)) + `"`)
-		next, err := readLine(s.cr, maxCommandLine)
+		whole.WriteString(strings.TrimSuffix(text[:strings.LastIndexByte(text, '{')], "~"))
+		data, next, err := s.shortLiteral(l)
 		if err != nil {
 			return "", false, err
 		}
-		line = strings.Clone(string(next))
+		good = good && !strings.ContainsAny(data, "\r\n\x00")
+		whole.WriteString(`"` + quoting.Replace(data) + `"`)
+		line = next
 	}
+}
+
+// shortLiteral reads a literal of at most maxHeld octets, and the line after it.
+func (s *session) shortLiteral(l literal) (data, next string, err error) {
+	if l.waiting {
+		if err = s.say("+ go on"); err != nil {
+			return "", "", err
+		}
+	}
+	octets := make([]byte, l.size)
+	if _, err = io.ReadFull(s.cr, octets); err != nil {
+		return "", "", err
+	}
+	line, err := readLine(s.cr, maxCommandLine)
+	return string(octets), string(line), err
 }
 
 // login passes a LOGIN on and notes who it was.
@@ -167,21 +179,28 @@ func (s *session) login(tag, line string) error {
 	if !okName || !okPassword || words.at != len(held) {
 		return s.say("%s BAD LOGIN has a name and a password", tag)
 	}
+	name, undecrypted := s.stripName(name)
 	if s.upstream == nil { // with Route
 		if err = s.connect(false, name); err != nil {
 			return err
 		}
 	}
-	c := &command{tag: tag}
+	c := &command{tag: tag, told: true}
 	s.begin(c)
 	text, err := s.sendStrings(c, tag+" LOGIN", name, password)
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(upper(text), "OK") {
-		return s.loggedIn(name, password)
+	return s.endLogin(tag, text, name, password, undecrypted)
+}
+
+// stripName takes the suffix off a login name that asks for mail as it is.
+func (s *session) stripName(name string) (string, bool) {
+	bare, ok := strings.CutSuffix(name, s.p.Undecrypted)
+	if s.p.Undecrypted == "" || !ok || bare == "" {
+		return name, false
 	}
-	return s.refused()
+	return bare, true
 }
 
 // sendStrings sends a command with strings, as quoted strings where that can be,
@@ -200,7 +219,7 @@ func (s *session) sendStrings(c *command, command string, values ...string) (str
 		select {
 		case <-c.more:
 		case text := <-c.finished:
-			return text, s.say("%s %s", c.tag, text)
+			return text, nil
 		case <-s.done:
 			return "", s.ended()
 		}
@@ -209,11 +228,7 @@ func (s *session) sendStrings(c *command, command string, values ...string) (str
 	if err := s.toUpstream(line + "\r\n"); err != nil {
 		return "", err
 	}
-	text, err := s.finish(c)
-	if err == nil && c.own {
-		err = s.say("%s", s.view.filterLine([]byte(c.tag+" "+text)))
-	}
-	return text, err
+	return s.finish(c)
 }
 
 // authenticate passes an exchange on and notes who it was.
@@ -224,21 +239,30 @@ func (s *session) authenticate(tag, line, args string) error {
 		return s.say("%s NO [CANNOT] This mechanism cannot be passed on", tag)
 	}
 	var name saslrelay.Name
-	see := func(text string) {
-		if decoded, err := base64.StdEncoding.DecodeString(strings.TrimRight(text, "\r\n")); err == nil {
-			name.See(mechanism, decoded)
+	undecrypted := false
+	// see looks at a response, and returns what the upstream is told.
+	see := func(text string) string {
+		decoded, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return text
 		}
+		if bare, ok := name.Strip(mechanism, decoded, s.p.Undecrypted); ok {
+			undecrypted, decoded = true, bare
+			text = base64.StdEncoding.EncodeToString(bare)
+		}
+		name.See(mechanism, decoded)
+		return text
 	}
-	if len(initial) > 0 && s.upstream != nil {
-		see(strings.TrimPrefix(string(initial), "="))
+	if first := strings.TrimRight(string(initial), "\r\n"); first != "" && first != "=" && s.upstream != nil {
+		line = strings.TrimSuffix(strings.TrimRight(line, "\r\n"), first) + see(first) + "\r\n"
 	}
-	c := &command{tag: tag}
+	c := &command{tag: tag, told: true}
 	if s.upstream == nil { // with Route
 		first, ok, err := s.firstResponse(tag, mechanism, string(initial))
 		if !ok || err != nil {
 			return err
 		}
-		see(first)
+		first = see(first)
 		if err = s.connect(false, name.String()); err != nil {
 			return err
 		}
@@ -256,10 +280,7 @@ func (s *session) authenticate(tag, line, args string) error {
 		select {
 		case <-c.more:
 		case text := <-c.finished:
-			if strings.HasPrefix(upper(text), "OK") {
-				return s.loggedIn(name.String(), name.Password())
-			}
-			return s.refused()
+			return s.endLogin(tag, text, name.String(), name.Password(), undecrypted)
 		case <-s.done:
 			return s.ended()
 		}
@@ -267,13 +288,32 @@ func (s *session) authenticate(tag, line, args string) error {
 		if err != nil {
 			return err
 		}
-		line = strings.Clone(string(next))
-		see(line)
+		line = see(strings.TrimRight(string(next), "\r\n")) + "\r\n"
 	}
 }
 
-// loggedIn finds out how the messages of an account are opened.
-func (s *session) loggedIn(account, password string) error {
+// endLogin tells the client how a login went. What it may do from now on is known
+// by then.
+func (s *session) endLogin(tag, text, account, password string, undecrypted bool) error {
+	ok := strings.HasPrefix(upper(text), "OK")
+	if ok {
+		if err := s.loggedIn(account, password, undecrypted); err != nil {
+			s.p.log().Warn("the keys of an account cannot be used", "account", account, "error", err)
+			_ = s.say("%s NO [UNAVAILABLE] The keys of this account cannot be used now", tag)
+			_ = s.say("* BYE Try again later")
+			return errLeft
+		}
+	}
+	if err := s.say("%s", s.view.filterLine([]byte(tag+" "+text))); err != nil || ok {
+		return err
+	}
+	return s.refused()
+}
+
+// loggedIn finds out what is to be done for an account. The error is that its
+// keys cannot be used: its mail is not shown as it is then, since a client would
+// keep that.
+func (s *session) loggedIn(account, password string, undecrypted bool) error {
 	s.loggedInOK, s.account = true, account
 	if s.p.LoggedIn != nil {
 		var secret []byte
@@ -282,32 +322,33 @@ func (s *session) loggedIn(account, password string) error {
 		}
 		s.p.LoggedIn(account, secret)
 	}
+	if s.p.Open != nil && !undecrypted {
+		if err := s.openAccount(account); err != nil {
+			return err
+		}
+	}
 	s.out.Lock()
-	s.view = view{login: true}
+	s.view = view{login: true, asStored: s.options == nil}
 	s.out.Unlock()
-	if s.p.Open == nil {
-		return nil
-	}
+	s.p.log().Info("logged in", "account", account, "opens", s.options != nil)
+	return nil
+}
+
+func (s *session) openAccount(account string) error {
 	options, err := s.p.Open(account)
-	if err != nil {
-		s.p.log().Warn("the keys of an account cannot be used", "account", account, "error", err)
-		return nil // its mail is shown as it is
-	}
-	if options == nil {
-		return nil
+	if err != nil || options == nil {
+		return err
 	}
 	var secret []byte
 	if s.p.Secret != nil {
 		if secret, err = s.p.Secret(account); err != nil {
-			s.p.log().Warn("the secret of an account cannot be used", "account", account, "error", err)
+			return err
 		}
 	}
-	if s.sealer, err = newSealer(secret, account); err != nil {
-		return err
+	if s.sealer, err = newSealer(secret, account); err == nil {
+		s.options = options
 	}
-	s.options = options
-	s.p.log().Info("logged in", "account", account)
-	return nil
+	return err
 }
 
 // selectCommand passes SELECT or EXAMINE on and notes the mailbox.

@@ -15,6 +15,12 @@ import (
 // startDovecot starts one, whose user is alice.
 func startDovecot(t testing.TB) string {
 	t.Helper()
+	return startDovecotWith(t, "")
+}
+
+// startDovecotWith starts one with more lines in its configuration.
+func startDovecotWith(t testing.TB, more string) string {
+	t.Helper()
 	ca, err := testpki.NewCA("TLS")
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +37,7 @@ func startDovecot(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return peers.StartDovecot(t, cert, files.Key, "disable_plaintext_auth = no\n").IMAP
+	return peers.StartDovecot(t, cert, files.Key, "disable_plaintext_auth = no\n"+more).IMAP
 }
 
 // login logs in, and selects a mailbox.

@@ -189,16 +189,16 @@ func (s *session) forget(uids []uint32) error {
 	if len(uids) == 0 {
 		return nil
 	}
-	store, held := s.kept()
+	memory, held := s.kept()
 	held.drop(s.mailboxKey(), uids)
-	return store.Forget(s.ctx, s.mailboxKey(), uids)
+	return memory.Forget(s.ctx, s.mailboxKey(), uids)
 }
 
 // recall fills in what is known of messages. What cannot be read, since it was
 // sealed by a process that has ended, is forgotten.
 func (s *session) recall(targets []*target) error {
 	box := s.mailboxKey()
-	store, held := s.kept()
+	memory, held := s.kept()
 	held.get(box, targets)
 	var uids []uint32
 	for _, t := range targets {
@@ -209,7 +209,7 @@ func (s *session) recall(targets []*target) error {
 	if len(uids) == 0 {
 		return nil
 	}
-	known, err := store.Get(s.ctx, box, uids)
+	known, err := memory.Get(s.ctx, box, uids)
 	if err != nil {
 		return err
 	}
@@ -260,8 +260,8 @@ func (s *session) remember(targets []*target) error {
 		}
 		put[t.uid] = f
 	}
-	store, held := s.kept()
-	known, err := store.Put(s.ctx, box, put)
+	memory, held := s.kept()
+	known, err := memory.Put(s.ctx, box, put)
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,21 @@ type Proxy struct {
 	// nil shows them as they are. It is called once after each login.
 	Open func(account string) (*render.Options, error)
 
+	// Undecrypted is the end of login names that are for mail as it is stored, as
+	// backups want it: nothing is opened then, and nothing that is stored is
+	// protected. It is taken off before the upstream sees the name, where the
+	// mechanism lets that be: SCRAM does not. "": there is none.
+	Undecrypted string
+
+	// Append returns what becomes of messages that an account stores in a mailbox.
+	// use is the special use of the mailbox (RFC 6154) in lower case, such as
+	// "\sent", or "". nil, and an Append that returns nil, stores them as they are.
+	Append func(account, mailbox, use string) *Keeping
+
+	// MaxAppend bounds a message that is protected before it is stored, in octets;
+	// 0: no limit.
+	MaxAppend int64
+
 	// Facts remembers what was decided of messages, and which came encrypted; nil
 	// remembers the former for as long as a connection lasts. Server is the name of
 	// the upstream there. It is not closed.

@@ -97,12 +97,18 @@ func (s *session) untagged(line, rest []byte) error {
 	name := upper(first)
 	if statusWords[name] {
 		s.note(more)
+		s.noteCapabilities(line)
 		return s.toClient(func() error {
 			_, err := s.cw.Write(s.view.filterLine(line))
 			return err
 		})
 	}
+	c := s.working()
+	taken := c != nil && c.take != nil
 	if name == "CAPABILITY" {
+		if s.noteCapabilities(line); taken && c.takes == name {
+			return nil
+		}
 		return s.toClient(func() error {
 			_, err := s.cw.Write(s.view.filterLine(line))
 			return err
@@ -110,7 +116,7 @@ func (s *session) untagged(line, rest []byte) error {
 	}
 	second, _ := cutWord(more)
 	second = upper(second)
-	if c := s.working(); c != nil && c.take != nil && second == "FETCH" {
+	if taken && (second == "FETCH" && c.takes == "" || name == c.takes) {
 		return s.collect(c, bytes.Clone(line))
 	}
 	return s.toClient(func() error {
@@ -258,7 +264,8 @@ func (s *session) completion(tag string, line, rest []byte) error {
 	s.pending.Unlock()
 	s.waiting.Store(false)
 	text := strings.Clone(string(rest))
-	if !c.own {
+	s.noteCapabilities(line)
+	if !c.own && !c.told {
 		s.noteCompletion(text)
 		err := s.toClient(func() error {
 			_, err := s.cw.Write(s.view.filterLine(line))

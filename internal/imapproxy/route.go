@@ -64,7 +64,10 @@ func (s *session) reopen(c *command, mechanism string) (bool, error) {
 	select {
 	case <-c.more:
 		return true, nil
-	case <-c.finished:
+	case text := <-c.finished:
+		if err := s.say("%s", s.view.filterLine([]byte(c.tag+" "+text))); err != nil {
+			return false, err
+		}
 		return false, s.refused()
 	case <-s.done:
 		return false, s.ended()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type session struct {
 	pending sync.Mutex // for what follows
 	current *command   // that the upstream is working on; nil for none
 	mailbox mailbox
+	caps    []string // of the upstream, in upper case, as it has said last
 	pumping bool
 	pumpErr error
 
@@ -56,9 +58,10 @@ type session struct {
 
 	loggedInOK bool // the upstream has accepted a login
 	account    string
-	options    *render.Options // nil shows messages as they are
-	sealer     cipher.AEAD     // of facts; there when options is
-	own        facts.Store     // of this connection; nil before it is needed
+	uses       map[string]string // of mailboxes, by their names; nil before it is needed
+	options    *render.Options   // nil shows messages as they are
+	sealer     cipher.AEAD       // of facts; there when options is
+	own        facts.Store       // of this connection; nil before it is needed
 	ownCache   cache
 	rendered   renderings
 }
@@ -91,9 +94,12 @@ type command struct {
 	// own says that the command is ours: the client sees nothing of its
 	// completion.
 	own bool
-	// take is given what the upstream says to FETCH; false passes it on to the
-	// client. nil passes all on.
-	take func(*response) bool
+	// told says that who has given the command tells the client of its completion.
+	told bool
+	// take is given what the upstream says to FETCH, or of the kind that takes
+	// names; false passes it on to the client. nil passes all on.
+	take  func(*response) bool
+	takes string
 	// quiet is how many continuations are ours.
 	quiet atomic.Int32
 	// more is told of continuations, finished of the completion.
@@ -215,10 +221,29 @@ func (s *session) command(line string) error {
 		return s.pass(tag, name, line)
 	case "IDLE":
 		return s.idle(tag, line)
-	case "COMPRESS", "NOTIFY", "CONVERT", "REPLACE":
-		return s.say("%s BAD %s is not possible here", tag, name)
+	}
+	if slices.Contains(never, name) || s.options != nil && slices.Contains(unwatched, name) {
+		return s.unsupported(tag, name, line)
+	}
+	if s.options != nil {
+		switch name {
+		case "ENABLE":
+			return s.enable(tag, line, string(args))
+		case "NOTIFY":
+			return s.notify(tag, line)
+		case "APPEND":
+			return s.appendCommand(tag, line, string(args))
+		}
 	}
 	return s.pass(tag, name, line)
+}
+
+// unsupported refuses a command, whatever comes with it.
+func (s *session) unsupported(tag, name, line string) error {
+	if _, ok, err := s.hold(tag, line); !ok || err != nil {
+		return err
+	}
+	return s.say("%s BAD %s is not possible here", tag, name)
 }
 
 // beforeLogin is for what can be said before TLS, where that is required.

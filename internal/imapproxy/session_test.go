@@ -98,9 +98,9 @@ func TestLogin(t *testing.T) {
 func TestCapabilities(t *testing.T) {
 	v := view{login: true}
 	for line, want := range map[string]string{
-		"* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE IDLE AUTH=PLAIN AUTH=GSSAPI NOTIFY STARTTLS\r\n": "* CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN\r\n",
-		"* OK [CAPABILITY IMAP4rev1 CATENATE UTF8=ACCEPT] hello [CAPABILITY x]\r\n":               "* OK [CAPABILITY IMAP4rev1] hello [CAPABILITY x]\r\n",
-		"a1 OK [CAPABILITY IMAP4rev1 PREVIEW SORT THREAD=REFS] done\r\n":                          "a1 OK [CAPABILITY IMAP4rev1 SORT THREAD=REFS] done\r\n",
+		"* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE IDLE AUTH=PLAIN AUTH=GSSAPI URLAUTH LOGIN-REFERRALS STARTTLS\r\n": "* CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN\r\n",
+		"* OK [CAPABILITY IMAP4rev1 CATENATE UTF8=ACCEPT] hello [CAPABILITY x]\r\n":                                "* OK [CAPABILITY IMAP4rev1] hello [CAPABILITY x]\r\n",
+		"a1 OK [CAPABILITY IMAP4rev1 STATUS=SIZE SORT THREAD=REFS] done\r\n":                                       "a1 OK [CAPABILITY IMAP4rev1 SORT THREAD=REFS] done\r\n",
 		"* OK still here\r\n":                                                    "* OK still here\r\n",
 		"* CAPABILITY AUTH=SCRAM-SHA-256 AUTH=PLAIN\r\n":                         "* CAPABILITY AUTH=SCRAM-SHA-256 AUTH=PLAIN\r\n",
 		"* CAPABILITY AUTH=SCRAM-SHA-256 AUTH=SCRAM-SHA-256-PLUS AUTH=PLAIN\r\n": "* CAPABILITY AUTH=PLAIN\r\n",
@@ -108,6 +108,10 @@ func TestCapabilities(t *testing.T) {
 		if got := string(v.filterLine([]byte(line))); got != want {
 			t.Errorf("%q becomes %q, want %q", line, got, want)
 		}
+	}
+	stored := view{login: true, asStored: true}
+	if got := string(stored.filterLine([]byte("* CAPABILITY IMAP4rev1 CATENATE STATUS=SIZE COMPRESS=DEFLATE X-NEW\r\n"))); got != "* CAPABILITY IMAP4rev1 CATENATE STATUS=SIZE\r\n" {
+		t.Errorf("mail as it is stored: %q", got)
 	}
 	if got := (view{startTLS: true}).filter([]string{"IMAP4rev1", "AUTH=PLAIN"}); !slices.Equal(got, []string{"IMAP4rev1", "STARTTLS", "LOGINDISABLED"}) {
 		t.Errorf("in the clear: %q", got)
