@@ -71,7 +71,7 @@ func (s *Sealer) plan(ctx context.Context, e *Envelope, m *Message, decide decis
 	if err != nil {
 		return nil, err
 	}
-	from, err := p.sender(ctx)
+	from, err := p.sender(ctx, wish)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +114,17 @@ func (s *Sealer) answer(ctx context.Context, e *Envelope, m *Message) (policy.Wi
 }
 
 // sender returns what the policy has to know of the sender, and notes how to
-// sign.
-func (p *Plan) sender(ctx context.Context) (policy.Sender, error) {
+// sign. Where nobody asks for a signature, the key is left alone: it may be
+// locked.
+func (p *Plan) sender(ctx context.Context, wish policy.Wish) (policy.Sender, error) {
 	from := policy.Sender{Address: p.m.From, Also: p.e.From, Signed: p.m.Signed}
 	if from.Address == "" {
 		from.Address = p.e.From
 	}
-	if p.m.Signed {
+	asked := slices.ContainsFunc(p.e.To, func(r Recipient) bool {
+		return p.s.Rules.Asks(from, r.Address, wish).Sign != policy.SignNever
+	})
+	if p.m.Signed || !asked {
 		return from, nil
 	}
 	now, err := p.s.now()

@@ -35,7 +35,7 @@ func (r *Rules) PlanOne(from Sender, to []Recipient, w Wish) (Copy, []*Refusal, 
 			refusals = append(refusals, refusal)
 			continue
 		}
-		t := r.treatment(from, one.Address, w)
+		t := r.Asks(from, one.Address, w)
 		note(&signs, t.Sign == SignAlways && !from.Signed, one.Address)
 		note(&signsNot, t.Sign == SignNever, one.Address)
 		note(&encrypts, t.Encrypt == EncryptRequire, one.Address)

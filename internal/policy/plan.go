@@ -95,8 +95,8 @@ func (r *Rules) Check(from Sender, to Recipient, w Wish) *Refusal {
 	return refusal
 }
 
-// treatment returns what is asked for of the mail of a sender to a recipient.
-func (r *Rules) treatment(from Sender, to string, w Wish) Treatment {
+// Asks returns what is asked for of a message to one recipient.
+func (r *Rules) Asks(from Sender, to string, w Wish) Treatment {
 	t := r.For(from.Address, to)
 	if from.Also != "" && from.Also != from.Address {
 		other := r.For(from.Also, to)
@@ -107,7 +107,7 @@ func (r *Rules) treatment(from Sender, to string, w Wish) Treatment {
 
 // decide returns what a recipient gets, or why nothing.
 func (r *Rules) decide(from Sender, to Recipient, w Wish) (Copy, *Refusal) {
-	t := r.treatment(from, to.Address, w)
+	t := r.Asks(from, to.Address, w)
 	c := Copy{
 		Recipients: []string{to.Address},
 		Sign:       t.Sign != SignNever && from.Identity && !from.Signed,

@@ -140,7 +140,7 @@ func TestWishes(t *testing.T) {
 	}
 	c.mail("nobody@example.org", strings.Replace(with("[sign] x", ""), "alice@", "nobody@", 1), 550, "bob@example.org")
 	c.mail("alice@example.org", with("x", "X-Postseal: encrpyt\r\n"), 554, "bob@example.org")
-	c.mail("carol@example.org", strings.Replace(note, "alice@", "carol@", 1), 451, "bob@example.org") // her key is locked
+	c.mail("carol@example.org", strings.Replace(with("[sign] x", ""), "alice@", "carol@", 1), 451, "bob@example.org") // her key is locked
 	if n := len(up.Got()); n != 3 {
 		t.Errorf("%d messages were sent", n)
 	}

@@ -232,6 +232,9 @@ func (u *upstream) commands(lines []string) ([]*Reply, error) {
 				return nil, fmt.Errorf("%w: %.100q", errCommand, line)
 			}
 		}
+		if err := u.quiet(); err != nil {
+			return nil, err
+		}
 		if err := u.write([]byte(strings.Join(group, "\r\n") + "\r\n")); err != nil {
 			return nil, err
 		}
@@ -246,6 +249,17 @@ func (u *upstream) commands(lines []string) ([]*Reply, error) {
 	return replies, nil
 }
 
+// quiet fails when a reply is there that nobody has asked for: the next one would
+// be taken for the answer to something else.
+func (u *upstream) quiet() error {
+	if u.err == nil && u.br != nil && u.br.Buffered() > 0 {
+		if r, err := u.read(time.Second); err != nil || r.Code != 421 { // RFC 5321, Section 3.8
+			return u.fail(ErrUpstreamReply)
+		}
+	}
+	return u.err
+}
+
 // message sends a message of a size that is known, whose line ends are CRLF, and
 // returns the reply to its end. An error of src aborts the connection, so that the
 // upstream cannot take half a message for a whole one. When the connection is
@@ -257,6 +271,9 @@ func (u *upstream) message(src io.Reader, size int64) (*Reply, error) {
 	r, err := u.command("DATA")
 	if err == nil && r.Code < 400 && r.Code != 354 {
 		err = u.fail(ErrUpstreamReply) // a success before there was anything
+	}
+	if err == nil && r.Code == 354 {
+		err = u.quiet()
 	}
 	if err != nil || r.Code != 354 {
 		return r, err
@@ -271,6 +288,9 @@ func (u *upstream) message(src io.Reader, size int64) (*Reply, error) {
 // chunk sends a message in one chunk (RFC 3030, Section 2), whose size says where
 // it ends.
 func (u *upstream) chunk(src io.Reader, size int64) (*Reply, error) {
+	if err := u.quiet(); err != nil {
+		return nil, err
+	}
 	head := fmt.Sprintf("BDAT %d LAST\r\n", size)
 	buf := make([]byte, dotBuffer)
 	n := copy(buf, head)
