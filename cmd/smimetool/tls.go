@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bytes"
-	"crypto"
 	cryptotls "crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postseal/postseal/cmd/smimetool/internal/tlstool"
-	"github.com/postseal/postseal/keystore"
-	"github.com/postseal/postseal/pki"
+	"github.com/postseal/postseal/tls/certs"
 )
 
 const tlsLong = `
@@ -83,12 +79,12 @@ func (a *app) roots(files []string) (*x509.CertPool, error) {
 	if len(files) == 0 {
 		return nil, nil
 	}
-	certs, err := a.readCerts(files)
+	authorities, err := a.readCerts(files)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	for _, c := range certs {
+	for _, c := range authorities {
 		if c.X509 == nil {
 			return nil, inFile(files[0], c.X509Err)
 		}
@@ -99,11 +95,11 @@ func (a *app) roots(files []string) (*x509.CertPool, error) {
 
 // clientCertificate returns the first identity, nil for none.
 func (a *app) clientCertificate(f *identityFlag) (*cryptotls.Certificate, error) {
-	certs, err := a.tlsCertificates(f)
-	if err != nil || len(certs) == 0 {
+	own, err := a.tlsCertificates(f)
+	if err != nil || len(own) == 0 {
 		return nil, err
 	}
-	return &certs[0], nil
+	return &own[0], nil
 }
 
 // tlsCertificates returns one certificate, with its issuers, of each identity.
@@ -118,34 +114,18 @@ func (a *app) tlsCertificates(f *identityFlag) ([]cryptotls.Certificate, error) 
 		if loadErr != nil {
 			return nil, loadErr
 		}
-		at := slices.IndexFunc(ids, func(id keystore.Identity) bool {
-			_, signs := id.Key.(crypto.Signer)
-			return signs && id.Certificate.X509 != nil
-		})
-		if at < 0 {
+		found := false
+		for i := range ids {
+			if cert, certErr := certs.FromIdentity(&ids[i]); certErr == nil {
+				out, found = append(out, cert), true
+				break
+			}
+		}
+		if !found {
 			return nil, usagef("%s: no key in it can be used for TLS", file.cert)
 		}
-		out = append(out, tlsCertificate(ids[at]))
 	}
 	return out, nil
-}
-
-// tlsCertificate puts a certificate's issuers behind it, without the root.
-func tlsCertificate(id keystore.Identity) cryptotls.Certificate {
-	out := cryptotls.Certificate{Certificate: [][]byte{id.Certificate.Raw}, PrivateKey: id.Key, Leaf: id.Certificate.X509}
-	left := slices.Clone(id.Chain)
-	for last := id.Certificate; !bytes.Equal(last.RawSubject, last.RawIssuer); {
-		i := slices.IndexFunc(left, func(c *pki.Certificate) bool {
-			return bytes.Equal(c.RawSubject, last.RawIssuer) && !bytes.Equal(c.RawSubject, c.RawIssuer)
-		})
-		if i < 0 {
-			break
-		}
-		last = left[i]
-		left = slices.Delete(left, i, i+1)
-		out.Certificate = append(out.Certificate, last.Raw)
-	}
-	return out
 }
 
 // versionFlags are the lowest and the highest version of TLS.

@@ -23,7 +23,7 @@ const ground = "internal/oid internal/der internal/ber internal/rc2 internal/key
 // the commands may: all that knows keys and certificates.
 const (
 	protocol = ground + " pki cms smime keystore tls tls/relay internal/recipients internal/saslrelay"
-	sources  = ground + " pki pki/ca pki/fetch pki/dane pki/dane/dnsclient cms smime keystore keystore/store keystore/pkcs11 keystore/smimea keystore/ldap keystore/files tls tls/relay internal/recipients"
+	sources  = ground + " pki pki/ca pki/fetch pki/dane pki/dane/dnsclient cms smime keystore keystore/store keystore/pkcs11 keystore/smimea keystore/ldap keystore/files tls tls/relay tls/certs internal/recipients"
 	proxies  = " internal/facts internal/policy internal/mimetree internal/render internal/saslrelay internal/outgoing internal/smtpproxy internal/milter internal/imapproxy"
 )
 
@@ -83,6 +83,7 @@ var rooms = map[string]string{
 	"cmd/mailproxy/internal/account":  sources + proxies + " cmd/mailproxy/internal/config",
 	"cmd/mailproxy/internal/upstream": sources + " cmd/mailproxy/internal/config",
 	"cmd/mailproxy/internal/origdst":  "",
+	"tls/certs":                       ground + " pki keystore tls",
 }
 
 // light are the rooms that a mail app takes in; forbidden is what they never
@@ -151,7 +152,7 @@ func checkFile(t *testing.T, room, name string) {
 		if ours, isOurs := strings.CutPrefix(imported, module); isOurs {
 			list := may
 			if isTest {
-				list += " internal/testpki internal/mailtest internal/peers internal/dnstest pki/ca pki/dane/dnsclient keystore smime " + room
+				list += " internal/testpki internal/mailtest internal/peers internal/dnstest pki/ca pki/fetch pki/dane/dnsclient keystore smime " + room
 			}
 			if !slices.Contains(strings.Fields(list), ours) {
 				t.Errorf("%s: %s may not import %s", name, room, ours)
