@@ -13,14 +13,21 @@ type StructureError struct{ What string }
 
 func (e *StructureError) Error() string { return e.What }
 
-// A SenderError says that the sender of a message is not its signer: RFC 8550,
-// Section 3. It is the cause in a cms.VerifyError with ReasonUntrusted.
+// A SenderError says that the sender of a message is not its signer, or that the
+// sender's name pretends to be somebody else: RFC 8550, Section 3. It is the cause
+// in a cms.VerifyError with ReasonUntrusted.
 type SenderError struct {
 	From      []string // the addresses in the From field; of all, if there are several
 	Addresses []string // those of the signer's certificate
+	// Shown is the name or comment that shows another address than the signer's,
+	// where the address itself is the signer's; else "".
+	Shown string
 }
 
 func (e *SenderError) Error() string {
+	if e.Shown != "" {
+		return fmt.Sprintf("the sender is shown as %q, and the signer is %q", e.Shown, e.Addresses)
+	}
 	if len(e.From) != 1 {
 		return fmt.Sprintf("the message has %d senders", len(e.From))
 	}
@@ -36,8 +43,8 @@ func (e *UncheckedSenderError) Error() string {
 	return "the sender cannot be compared with the signer: " + e.What
 }
 
-// A DisplayNameError says that the From field shows an address beside the one
-// that counts.
+// A DisplayNameError says that the From or Sender field shows an address beside the
+// one that counts. In a signed message it is a [*SenderError], too.
 type DisplayNameError struct {
 	Name    string // as it would be shown
 	Address string // the sender's

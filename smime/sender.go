@@ -57,7 +57,8 @@ func (o *originator) isOf(c *pki.Certificate) bool {
 // RFC 8550, Section 3: the address in the From or Sender field MUST be one of
 // the certificate's, if that has any. A Sender beside a From says who posted
 // what someone else wrote: it is From, and in it exactly one address, that has
-// to be the signer's.
+// to be the signer's. Programs show names in place of addresses, so that a name or
+// a comment with the address of somebody else is refused as well.
 func (s *sender) trust(base cms.Trust, layer *Layer) cms.Trust {
 	return cms.TrustFunc(func(req *cms.TrustRequest) error {
 		if err := base.TrustSigner(req); err != nil {
@@ -74,14 +75,32 @@ func (s *sender) trust(base cms.Trust, layer *Layer) cms.Trust {
 		case len(c.Emails) == 0 && !hidesAddress(c):
 			return unchecked("the signer's certificate has no mail address")
 		case s.author.fields == 0:
-			if who = &s.agent; who.isOf(c) {
-				return unchecked("the message has no From field")
-			}
-		case who.isOf(c):
-			return nil
+			who = &s.agent
 		}
-		return &SenderError{From: who.addresses(), Addresses: c.Emails}
+		shown := ""
+		if who.isOf(c) {
+			switch shown = s.pretends(c); {
+			case shown == "" && who == &s.agent:
+				return unchecked("the message has no From field")
+			case shown == "":
+				return nil
+			}
+		}
+		return &SenderError{From: who.addresses(), Addresses: c.Emails, Shown: shown}
 	})
+}
+
+// pretends returns a name or comment, of the From or the Sender field, that shows
+// the address of somebody else, or "".
+func (s *sender) pretends(signer *pki.Certificate) string {
+	for _, o := range []*originator{&s.author, &s.agent} {
+		for i := range o.list {
+			if shown := o.list[i].pretends(signer); shown != "" {
+				return shown
+			}
+		}
+	}
+	return ""
 }
 
 // hidesAddress reports whether a certificate may have addresses that cannot be

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/postseal/postseal/pki"
 )
 
 const whatOrder = "a sender's name has characters that change the direction of writing"
@@ -15,7 +17,7 @@ func (m *mailbox) problems() []error {
 	var out []error
 	for _, text := range append([]string{m.name}, m.comments...) {
 		text = decodeName(text)
-		if showsOther(text, m.address) {
+		if showsOther(text, m.isOwn) {
 			out = append(out, &DisplayNameError{Name: text, Address: m.address})
 		}
 		if strings.ContainsFunc(text, reorders) {
@@ -23,6 +25,21 @@ func (m *mailbox) problems() []error {
 		}
 	}
 	return out
+}
+
+// isOwn reports whether a text is the address itself.
+func (m *mailbox) isOwn(text string) bool { return strings.EqualFold(text, m.address) }
+
+// pretends returns a name or comment that shows an address which is neither the
+// sender's nor one of the signer's, or "".
+func (m *mailbox) pretends(signer *pki.Certificate) string {
+	for _, text := range append([]string{m.name}, m.comments...) {
+		text = decodeName(text)
+		if showsOther(text, func(word string) bool { return m.isOwn(word) || signer.HasEmail(word) }) {
+			return text
+		}
+	}
+	return ""
 }
 
 // decodeName decodes encoded words (RFC 2047), also where they do not count but
@@ -65,16 +82,16 @@ func asciiOf(charset string, input io.Reader) (io.Reader, error) {
 const atSigns = "@＠﹫"
 
 // showsOther reports whether a text has something that looks like an address,
-// and not address itself.
-func showsOther(text, address string) bool {
-	if !strings.ContainsAny(text, atSigns) || strings.EqualFold(strings.Trim(text, ` '"<>`), address) {
+// and is not one that may be there.
+func showsOther(text string, may func(address string) bool) bool {
+	if !strings.ContainsAny(text, atSigns) || may(strings.Trim(text, ` '"<>`)) {
 		return false
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`<>()[]",;:|`, r)
 	})
 	return slices.ContainsFunc(words, func(word string) bool {
-		return strings.ContainsAny(word, atSigns) && !strings.EqualFold(strings.Trim(word, "'."), address)
+		return strings.ContainsAny(word, atSigns) && !may(strings.Trim(word, "'."))
 	})
 }
 

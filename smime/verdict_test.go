@@ -94,7 +94,10 @@ func TestSender(t *testing.T) {
 	}{
 		{"From: alice@example.test\n", c.alice, good, 0},
 		{"From: alice@EXAMPLE.test\n", c.alice, good, 0},
-		{"From : =?utf-8?q?A?= (comment, more <x@y.test>)\n <alice@example.test>\n", c.alice, good, 0},
+		{"From : =?utf-8?q?A?= (comment, more <x y.test>)\n <alice@example.test>\n", c.alice, good, 0},
+		{"From : =?utf-8?q?A?= (comment, more <x@y.test>)\n <alice@example.test>\n", c.alice, bad, 1},
+		{"From: \"bob@example.test\" <alice@example.test>\n", c.alice, bad, 1},
+		{"From: alice@example.test\nSender: \"bob@example.test\" <alice@example.test>\n", c.alice, bad, 1},
 		{"From: \"Alice, A.\" <alice@example.test>,\n", c.alice, good, 0},
 		{"From: alice (comment) @ example . test\n", c.alice, good, 0},
 		{"From: \"alice\"@example.test\n", c.alice, good, 0},
@@ -158,8 +161,14 @@ func TestDisplayName(t *testing.T) {
 		"From: Alice <alice@example.test>\n":                          false,
 		"From: alice@example.test\n":                                  false,
 	} {
-		m := mustRead(t, protect(t, header+"\nx\n", signed(nil)), readOptions())
-		if problem[*DisplayNameError](m.Problems) != want {
+		message := protect(t, header+"\nx\n", signed(nil))
+		m, err := read(t, message, readOptions())
+		if refused := new(SenderError); errors.As(err, &refused) != want || problem[*DisplayNameError](m.Problems) != want || m.Trusted == want {
+			t.Errorf("%q: %v, %v", header, m.Problems, err)
+		}
+		o := readOptions()
+		o.NoSenderCheck = true
+		if m = mustRead(t, message, o); problem[*DisplayNameError](m.Problems) != want {
 			t.Errorf("%q: %v", header, m.Problems)
 		}
 	}
