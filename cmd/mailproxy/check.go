@@ -20,6 +20,7 @@ import (
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/origdst"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
+	"github.com/postseal/postseal/pki/dane"
 	"github.com/postseal/postseal/tls"
 )
 
@@ -110,7 +111,7 @@ func (c *checker) listener(ctx context.Context, conf *config.Config, l *config.L
 	if l.Transparent != "" {
 		c.result(what, fmt.Sprintf("takes connections that %s leads here, to %s, ports %s", strings.ToUpper(l.Transparent), list(l.Destinations), list(l.Ports)), c.transparent(l))
 	}
-	d, err := newDialer(conf, l, sync.OnceValues(func() (upstream.Resolver, error) { return conf.Resolver() }))
+	d, err := newDialer(conf, l, sync.OnceValues(func() (dane.Resolver, error) { return conf.Resolver() }))
 	if err != nil {
 		c.result(what, "", err)
 		return
@@ -184,7 +185,7 @@ func (c *checker) places(ctx context.Context, d *upstream.Dialer, what string, p
 	}
 	for _, p := range places {
 		good, talkErr := converse(ctx, d, p)
-		c.result(what+" "+p.Address, good, talkErr)
+		c.result(what+" "+p.String(), good, talkErr)
 	}
 }
 
@@ -204,14 +205,14 @@ func converse(ctx context.Context, d *upstream.Dialer, p upstream.Place) (string
 	about := "no TLS: anybody on the way can read passwords and mail"
 	if s.Encrypted() {
 		state := s.State()
-		about = describe(&state)
+		about = describe(&state) + ", by " + s.Verdict.Rule.String()
 	}
 	tp := textproto.NewReader(bufio.NewReader(io.LimitReader(s.Conn, maxHello)))
 	var says string
 	if s.Protocol == tls.IMAP {
-		says, err = helloIMAP(s, tp)
+		says, err = helloIMAP(s.Session, tp)
 	} else {
-		says, err = helloSMTP(s, tp, d.Name)
+		says, err = helloSMTP(s.Session, tp, d.Name)
 	}
 	return about + "; " + says, err
 }

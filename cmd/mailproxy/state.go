@@ -17,6 +17,7 @@ import (
 	"github.com/postseal/postseal/internal/imapproxy"
 	"github.com/postseal/postseal/internal/policy"
 	"github.com/postseal/postseal/internal/smtpproxy"
+	"github.com/postseal/postseal/pki/dane"
 	"github.com/postseal/postseal/tls"
 )
 
@@ -71,7 +72,7 @@ func newState(ctx context.Context, c *config.Config, k *kept, log *slog.Logger) 
 		}
 		s.facts = s.file
 	}
-	resolver := sync.OnceValues(func() (upstream.Resolver, error) { return c.Resolver() })
+	resolver := sync.OnceValues(func() (dane.Resolver, error) { return c.Resolver() })
 	for i := range c.Listeners {
 		sv := &service{conf: &c.Listeners[i], state: s, kept: k, log: log.With("protocol", c.Listeners[i].Protocol)}
 		if err = sv.prepare(resolver); err != nil {
@@ -83,7 +84,7 @@ func newState(ctx context.Context, c *config.Config, k *kept, log *slog.Logger) 
 }
 
 // prepare reads what a listener needs.
-func (sv *service) prepare(resolver func() (upstream.Resolver, error)) (err error) {
+func (sv *service) prepare(resolver func() (dane.Resolver, error)) (err error) {
 	c := sv.state.conf
 	if sv.identity, err = newIdentity(sv.conf, c.Server.Name); err != nil {
 		return err
@@ -97,9 +98,9 @@ func (sv *service) prepare(resolver func() (upstream.Resolver, error)) (err erro
 }
 
 // newDialer returns how the mail servers of a listener are found and connected to.
-func newDialer(c *config.Config, l *config.Listener, resolver func() (upstream.Resolver, error)) (*upstream.Dialer, error) {
-	var r upstream.Resolver
-	if l.Upstream.Find == config.FindSRV || l.Upstream.Find == config.FindLogin {
+func newDialer(c *config.Config, l *config.Listener, resolver func() (dane.Resolver, error)) (*upstream.Dialer, error) {
+	var r dane.Resolver
+	if upstream.NeedsResolver(c, l) {
 		var err error
 		if r, err = resolver(); err != nil {
 			return nil, err

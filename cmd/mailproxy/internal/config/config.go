@@ -9,6 +9,7 @@ import (
 	"github.com/postseal/postseal/internal/policy"
 	"github.com/postseal/postseal/smime"
 	"github.com/postseal/postseal/tls"
+	tlspolicy "github.com/postseal/postseal/tls/policy"
 )
 
 // A Config is a whole configuration, with all defaults filled in.
@@ -119,7 +120,14 @@ type Place struct {
 	Port int      `toml:"port"` // that of protocol and mode by default
 	Mode tls.Mode `toml:"mode"`
 	Name string   `toml:"name"` // in its certificate; Host by default
-	CA   string   `toml:"ca"`   // file with certificates trusted for it beside the system's
+	Protection
+}
+
+// A Protection says whom a connection to a mail server may be with.
+type Protection struct {
+	CA     string           `toml:"ca"`     // file with certificates trusted for it beside the system's
+	Policy tlspolicy.Policy `toml:"policy"` // neither MTA-STS, which is for MX, nor opportunistic
+	Pins   []tlspolicy.Pin  `toml:"pins"`
 }
 
 // An Upstream is a mail server, or how it is found.
@@ -134,11 +142,11 @@ type Upstream struct {
 // A Domain is one of login names, and where its mail servers are. Without a Place
 // they are found by SRV records.
 type Domain struct {
-	Name    string   `toml:"name"`
-	SMTP    *Place   `toml:"smtp"`
-	IMAP    *Place   `toml:"imap"`
-	Targets []string `toml:"targets"` // hosts that its SRV records may name
-	CA      string   `toml:"ca"`      // for those that are found by SRV records
+	Name       string   `toml:"name"`
+	SMTP       *Place   `toml:"smtp"`
+	IMAP       *Place   `toml:"imap"`
+	Targets    []string `toml:"targets"` // hosts that its SRV records may name
+	Protection          // of those that are found by SRV records
 }
 
 // DNS says who is asked.

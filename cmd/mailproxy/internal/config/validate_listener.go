@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/postseal/postseal/tls"
+	tlspolicy "github.com/postseal/postseal/tls/policy"
 )
 
 func (v *validator) listener(at string, l *Listener, addresses map[string]bool) {
@@ -122,6 +123,9 @@ func (v *validator) upstream(at string, l *Listener) {
 		}
 	}
 	v.mode(at, u.Mode)
+	if u.Find != FindHost { // place has looked at it
+		v.protection(at, &u.Protection, u.Mode)
+	}
 }
 
 // clientAddress wants what the protocol has.
@@ -152,8 +156,29 @@ func (v *validator) place(at string, p *Place, protocol string) {
 	if p.Name == "" {
 		p.Name = p.Host
 	}
-	if p.CA != "" && p.Mode == tls.InsecurePlaintext {
-		v.fail(at+"ca", "there is no use for it with %s", p.Mode)
+	v.protection(at, &p.Protection, p.Mode)
+}
+
+// protection wants one that protects.
+func (v *validator) protection(at string, p *Protection, m tls.Mode) {
+	switch {
+	case m == tls.InsecurePlaintext:
+		for key, there := range map[string]bool{"ca": p.CA != "", "policy": v.lines[at+"policy"] != 0, "pins": len(p.Pins) > 0} {
+			if there {
+				v.fail(at+key, "there is no use for it with %s", m)
+			}
+		}
+	case p.Policy.MTASTS:
+		v.fail(at+"policy", "MTA-STS is about the servers that take a domain's mail from others; this one is of whoever logs in")
+	case p.Policy.Base == tlspolicy.Opportunistic:
+		v.fail(at+"policy", "it would let anybody on the way read along")
+	case p.Policy.Base == tlspolicy.Pinned && len(p.Pins) == 0:
+		v.fail(at+"pins", "the policy is %q: which certificates or keys?", p.Policy)
+	}
+	if len(p.Pins) > 0 {
+		p.Policy.Pins = p.Pins
+	} else {
+		p.Pins = nil
 	}
 }
 
@@ -171,6 +196,7 @@ func (v *validator) domains() {
 			v.fail(at+"name", "another domain has the name %q", d.Name)
 		}
 		seen[d.Name] = true
+		v.protection(at, &d.Protection, tls.Implicit)
 		if d.SMTP != nil {
 			v.place(at+"smtp.", d.SMTP, SMTP)
 		}

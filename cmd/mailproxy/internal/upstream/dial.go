@@ -2,18 +2,15 @@ package upstream
 
 import (
 	"context"
-	cryptotls "crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/pires/go-proxyproto"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/tls"
+	"github.com/postseal/postseal/tls/policy"
 )
 
 // A Dialer connects to mail servers. It is not changed while it is used.
@@ -40,12 +37,12 @@ func (d *Dialer) Connect(ctx context.Context, c *Client, account string) (conn n
 	for _, p := range places {
 		s, dialErr := d.Session(ctx, p, c)
 		if dialErr == nil {
-			greeted, dialErr = d.introduce(ctx, s, c)
+			greeted, dialErr = d.introduce(ctx, s.Session, c)
 		}
 		if dialErr == nil {
 			return s.Conn, greeted || s.Next != tls.NextGreeting, nil
 		}
-		errs = append(errs, &PlaceError{p.Address, dialErr})
+		errs = append(errs, &PlaceError{p.String(), dialErr})
 		if ctx.Err() != nil {
 			break
 		}
@@ -55,73 +52,55 @@ func (d *Dialer) Connect(ctx context.Context, c *Client, account string) (conn n
 
 // A PlaceError says why one server was not reached.
 type PlaceError struct {
-	Address string
-	Err     error
+	Place string
+	Err   error
 }
 
-func (e *PlaceError) Error() string { return e.Address + ": " + e.Err.Error() }
+func (e *PlaceError) Error() string { return e.Place + ": " + e.Err.Error() }
 
 // Unwrap returns e.Err.
 func (e *PlaceError) Unwrap() error { return e.Err }
 
+// forClient is the key of a *Client in a context.
+type forClient struct{}
+
 // Session connects to one server, up to where its protocol begins.
-func (d *Dialer) Session(ctx context.Context, p Place, c *Client) (*tls.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTime)
-	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.Address)
+func (d *Dialer) Session(ctx context.Context, p Place, c *Client) (*policy.Connection, error) {
+	dialer, err := d.dialer(p.protection)
+	if err != nil {
+		return nil, err
+	}
+	return dialer.Dial(context.WithValue(ctx, forClient{}, c), &p.Target)
+}
+
+// dialer returns the one for a protection, which keeps TLS sessions.
+func (d *Dialer) dialer(p *config.Protection) (*policy.Dialer, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known := d.dialers[p]; known != nil {
+		return known, nil
+	}
+	dialer, err := policy.New(&policy.Options{Policy: p.Policy, Resolver: d.resolver, Roots: d.roots[p.CA], LocalName: d.Name, Timeout: connectTime, Dial: d.connection})
+	if err == nil {
+		d.dialers[p] = dialer
+	}
+	return dialer, err
+}
+
+// connection makes one for the client of a context.
+func (d *Dialer) connection(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
 	if d.Loops != nil {
 		conn = d.Loops.watch(conn)
 	}
+	c, _ := ctx.Value(forClient{}).(*Client)
 	if err = d.proxyHeader(ctx, conn, c); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return tls.Client(ctx, conn, d.client(p))
-}
-
-// client returns how to come to TLS.
-func (d *Dialer) client(p Place) *tls.ClientConfig {
-	cfg := &tls.ClientConfig{Protocol: tls.SMTP, Mode: p.Mode, LocalName: d.Name}
-	if d.listener.Protocol == config.IMAP4 {
-		cfg.Protocol = tls.IMAP
-	}
-	cfg.TLS = &cryptotls.Config{ServerName: p.Names[0], RootCAs: p.roots, MinVersion: cryptotls.VersionTLS12}
-	if len(p.Names) > 1 {
-		cfg.TLS.InsecureSkipVerify = true // crypto/tls knows one name; what follows knows all of them
-		cfg.TLS.VerifyConnection = func(state cryptotls.ConnectionState) error { return verify(&state, p) }
-	}
-	return cfg
-}
-
-// verify judges a certificate as crypto/tls does, for one of several names.
-func verify(state *cryptotls.ConnectionState, p Place) error {
-	if len(state.PeerCertificates) == 0 {
-		return ErrAnswer
-	}
-	leaf := state.PeerCertificates[0]
-	opts := x509.VerifyOptions{Roots: p.roots, Intermediates: x509.NewCertPool()}
-	for _, c := range state.PeerCertificates[1:] {
-		opts.Intermediates.AddCert(c)
-	}
-	if _, err := leaf.Verify(opts); err != nil {
-		return &cryptotls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-	}
-	var err error
-	if !slices.ContainsFunc(p.Names, func(name string) bool {
-		if strings.HasPrefix(name, "_") {
-			return false
-		}
-		nameErr := leaf.VerifyHostname(name)
-		if err == nil {
-			err = nameErr
-		}
-		return nameErr == nil
-	}) {
-		return &cryptotls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-	}
-	return nil
+	return conn, nil
 }
 
 // proxyHeader begins with the PROXY protocol, where that is wanted.

@@ -19,6 +19,7 @@ import (
 	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/pki/dane"
 	"github.com/postseal/postseal/tls"
+	"github.com/postseal/postseal/tls/policy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -173,35 +174,66 @@ func TestNames(t *testing.T) {
 		name   string
 		certs  *cryptotls.Config
 		secure bool
+		target string // confirmed by the configuration
 		roots  *x509.CertPool
-		good   bool
+		reason policy.Reason
 	}{
-		{"the domain", server("example.org"), false, pool, true},
-		{"the host, and nobody vouches for it", server("localhost.example.org"), false, pool, false},
-		{"the host, by DNSSEC", server("localhost.example.org"), true, pool, true},
-		{"another", server("example.net", "localhost"), true, pool, false},
-		{"a stranger's authority", server("example.org"), true, x509.NewCertPool(), false},
+		{"the domain", server("example.org"), false, "", pool, 0},
+		{"the host, and nobody vouches for it", server("localhost.example.org"), false, "", pool, policy.NameMismatch},
+		{"the host, by DNSSEC", server("localhost.example.org"), true, "", pool, 0},
+		{"the host, by the configuration", server("localhost.example.org"), false, "localhost.example.org", pool, 0},
+		{"another", server("example.net", "localhost"), true, "", pool, policy.NameMismatch},
+		{"a stranger's authority", server("example.org"), true, "", x509.NewCertPool(), policy.NotTrusted},
 	} {
 		addr, done := script(t, tc.certs, step{"", "* OK hi\r\n"})
 		port := netip.MustParseAddrPort(addr).Port()
 		r := answers{"_imaps._tcp.example.org": srv(tc.secure, dane.SRV{Port: port, Target: "localhost.example.org"})}
-		f := finder(t, r, config.IMAP4, config.Upstream{Find: config.FindSRV, Domain: "example.org", ClientAddress: config.TellNothing})
+		f := finder(t, r, config.IMAP4, config.Upstream{Find: config.FindSRV, Domain: "example.org", Targets: []string{tc.target}, ClientAddress: config.TellNothing})
 		f.roots[""] = tc.roots
 		d := &Dialer{Finder: f, Name: "proxy.test"}
 		places, findErr := d.Find(t.Context(), nil, "")
 		if findErr != nil {
 			t.Fatal(findErr)
 		}
-		places[0].Address = addr // no resolver knows the host
-		s, dialErr := d.Session(t.Context(), places[0], nil)
-		if (dialErr == nil) != tc.good {
-			t.Errorf("%s: %v", tc.name, dialErr)
+		if tc.target != "" { // the system knows no such host
+			places[0].Host, places[0].ServerName = "127.0.0.1", tc.target
 		}
+		s, dialErr := d.Session(t.Context(), places[0], nil)
 		if s != nil {
 			_ = s.Close()
 		}
-		if !tc.good && dialErr != nil && !errors.As(dialErr, new(*cryptotls.CertificateVerificationError)) {
+		pe, _ := errors.AsType[*policy.Error](dialErr)
+		if (dialErr == nil) != (tc.reason == 0) || dialErr != nil && (pe == nil || pe.Reason != tc.reason) {
 			t.Errorf("%s: %v", tc.name, dialErr)
+		}
+		<-done
+	}
+}
+
+// TestPins takes a server whose certificate is known, whoever has issued it.
+func TestPins(t *testing.T) {
+	ca, err := testpki.NewCA("TLS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ca.Issue(testpki.Profile{Name: "x", Key: testpki.P256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ca.Issue(testpki.Profile{Name: "x", Key: testpki.P256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pinned := range []*x509.Certificate{p.Cert, other.Cert} {
+		addr, done := script(t, &cryptotls.Config{Certificates: []cryptotls.Certificate{{Certificate: [][]byte{p.Cert.Raw}, PrivateKey: p.Key}}}, step{"", "* OK hi\r\n"})
+		d := dialer(t, config.IMAP4, config.TellNothing, addr, tls.Implicit)
+		d.listener.Upstream.Policy = policy.Policy{Base: policy.Pinned, Pins: []policy.Pin{policy.PinCertificate(pinned)}}
+		conn, _, dialErr := d.Connect(t.Context(), nil, "")
+		if conn != nil {
+			_ = conn.Close()
+		}
+		if (dialErr == nil) != (pinned == p.Cert) {
+			t.Errorf("%v", dialErr)
 		}
 		<-done
 	}

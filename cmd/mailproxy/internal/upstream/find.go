@@ -1,39 +1,64 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/pki/dane"
 	"github.com/postseal/postseal/tls"
+	"github.com/postseal/postseal/tls/policy"
 )
 
-// A Place is where a mail server is, and how it is known.
+// A Place is where a mail server is, or where it says that it is, and whom it has
+// to be.
 type Place struct {
-	Address string // host:port
-	Mode    tls.Mode
-	// Names are those of which its certificate has to have one, for the first of
-	// which it is asked.
-	Names []string
+	policy.Target
+	protection *config.Protection
+}
 
-	roots *x509.CertPool
+// String returns host and port, or the domain.
+func (p Place) String() string {
+	if p.SRV != "" {
+		return "of " + p.SRV + " (" + p.Mode.String() + ")"
+	}
+	return net.JoinHostPort(p.Host, strconv.Itoa(int(p.Port)))
 }
 
 // A Finder finds the mail servers of a listener.
 type Finder struct {
 	conf     *config.Config
 	listener *config.Listener
-	resolver Resolver
+	protocol tls.Protocol
+	resolver dane.Resolver
 	roots    map[string]*x509.CertPool // by file
+
+	mu      sync.Mutex
+	dialers map[*config.Protection]*policy.Dialer
+}
+
+// NeedsResolver reports whether a listener needs the DNS: for SRV records, or for
+// DANE.
+func NeedsResolver(c *config.Config, l *config.Listener) bool {
+	switch l.Upstream.Find {
+	case config.FindSRV, config.FindLogin:
+		return true
+	}
+	return l.Upstream.Policy.DANE != policy.Ignore
 }
 
 // NewFinder reads the authorities that are trusted for the upstreams of a
 // listener. The resolver may be nil when none is needed.
-func NewFinder(c *config.Config, l *config.Listener, r Resolver, roots func(file string) (*x509.CertPool, error)) (*Finder, error) {
-	f := &Finder{conf: c, listener: l, resolver: r, roots: make(map[string]*x509.CertPool)}
+func NewFinder(c *config.Config, l *config.Listener, r dane.Resolver, roots func(file string) (*x509.CertPool, error)) (*Finder, error) {
+	f := &Finder{conf: c, listener: l, protocol: tls.SMTP, resolver: r, roots: make(map[string]*x509.CertPool), dialers: make(map[*config.Protection]*policy.Dialer)}
+	if l.Protocol == config.IMAP4 {
+		f.protocol = tls.IMAP
+	}
 	files := []string{l.Upstream.CA}
 	for i := range c.Domains {
 		files = append(files, c.Domains[i].CA)
@@ -68,7 +93,7 @@ func (f *Finder) Find(ctx context.Context, c *Client, account string) ([]Place, 
 	u := &f.listener.Upstream
 	switch u.Find {
 	case config.FindSRV:
-		return f.bySRV(ctx, u.Domain, u.Targets, u.CA)
+		return f.bySRV(ctx, u.Domain, u.Targets, &u.Protection)
 	case config.FindLogin:
 		d, err := f.Domain(account)
 		if err != nil {
@@ -81,17 +106,14 @@ func (f *Finder) Find(ctx context.Context, c *Client, account string) ([]Place, 
 		}
 		// The client checks whether the name belongs to where it connects to: it
 		// is the one that its user has typed in.
-		name := c.Name()
-		if name == "" {
-			name = c.Destination.Addr().String()
-		}
-		return []Place{{Address: c.Destination.String(), Mode: u.Mode, Names: []string{name}, roots: f.roots[u.CA]}}, nil
+		host := c.Destination.Addr().String()
+		return []Place{{policy.Target{Protocol: f.protocol, Mode: u.Mode, Host: host, Port: c.Destination.Port(), ServerName: cmp.Or(c.Name(), host)}, &u.Protection}}, nil
 	}
 	return []Place{f.fixed(&u.Place)}, nil
 }
 
 func (f *Finder) fixed(p *config.Place) Place {
-	return Place{Address: net.JoinHostPort(p.Host, strconv.Itoa(p.Port)), Mode: p.Mode, Names: []string{p.Name}, roots: f.roots[p.CA]}
+	return Place{policy.Target{Protocol: f.protocol, Mode: p.Mode, Host: p.Host, Port: uint16(p.Port), ServerName: p.Name}, &p.Protection}
 }
 
 // Domain returns the configured domain of a login name. The error is a
@@ -114,5 +136,5 @@ func (f *Finder) OfDomain(ctx context.Context, d *config.Domain) ([]Place, error
 	if p := f.place(d); p != nil {
 		return []Place{f.fixed(p)}, nil
 	}
-	return f.bySRV(ctx, d.Name, d.Targets, d.CA)
+	return f.bySRV(ctx, d.Name, d.Targets, &d.Protection)
 }
