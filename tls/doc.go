@@ -59,6 +59,9 @@ Tested against OpenSSL 3.0 (s_client, s_server), GnuTLS 3.7 (gnutls-cli,
 gnutls-serv), Dovecot 2.3, Postfix 3.7, OpenLDAP 2.5 and go-smtp. IMAP, POP3 and
 ManageSieve servers are asked for their capabilities, and SMTP servers must know
 EHLO: a server that has STARTTLS without saying so is one that does not offer it.
+Sessions are resumed by tickets alone: crypto/tls knows nothing of the session IDs
+of TLS 1.2, by which the LMTP of Dovecot 2.3 does it.
+
 For the exporter of TLS 1.2, RFC 9266 has a context of no octets, as this package
 and GnuTLS; "openssl s_client -keymatexport" has no context, which is another
 value. In TLS 1.3 there is no difference.

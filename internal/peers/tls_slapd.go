@@ -20,10 +20,17 @@ type Slapd struct {
 // may be empty. It has nothing but its root DSE.
 func StartSlapd(tb testing.TB, cert, key, ca string) *Slapd {
 	tb.Helper()
+	return StartSlapdVerify(tb, cert, key, ca, "never")
+}
+
+// StartSlapdVerify is StartSlapd that asks clients for certificates: "never",
+// "allow", "try" or "demand" (TLSVerifyClient).
+func StartSlapdVerify(tb testing.TB, cert, key, ca, verify string) *Slapd {
+	tb.Helper()
 	NeedProgram(tb, "slapd", "slapd")
-	more := ""
+	more := "TLSVerifyClient " + verify + "\n" // the last one counts
 	if ca != "" {
-		more = "TLSCACertificateFile " + ca + "\n"
+		more += "TLSCACertificateFile " + ca + "\n"
 	}
 	return startSlapd(tb, slapdConf(tb, cert, key, more))
 }

@@ -20,7 +20,9 @@ import (
 // TestFetch has web servers of all kinds.
 func TestFetch(t *testing.T) {
 	w := newWeb(t, nil)
-	expired := newWeb(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now().Add(-9*time.Hour), time.Now().Add(-time.Hour) })
+	expired := newWeb(t, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-9*time.Hour), time.Now().Add(-time.Hour)
+	})
 	other := newWeb(t, func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} })
 	stranger := newWeb(t, nil)
 	stranger.roots = x509.NewCertPool()
