@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -19,26 +20,31 @@ import (
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
+	"github.com/postseal/postseal/pki/fetch"
 	"github.com/postseal/postseal/tls"
+	"github.com/postseal/postseal/tls/certs"
 )
 
 // selfMadeYears is how long a certificate of our own is valid. Nobody can tell
 // clients of another one, so it lasts.
 const selfMadeYears = 10
 
-// An identity is how a listener shows clients that it is the right one.
+// An identity is how a listener shows clients that it is the right one. close has
+// to be called.
 type identity struct {
 	base *cryptotls.Config
 	name string // of this host
+	// manager has the certificate of base, and reads it again when it changes.
+	manager *certs.Manager
 	// issuer makes certificates for the names that clients ask for; nil when the
-	// certificate is that of base.
+	// certificate is that of manager.
 	issuer *issuer
 	watch  bool // the name that a client asks for has to be known
 }
 
 // newIdentity reads what a listener has, and makes what it is to make itself; it
 // is nil for plaintext. name is that of this host.
-func newIdentity(l *config.Listener, name string) (*identity, error) {
+func newIdentity(l *config.Listener, name string, log *slog.Logger) (*identity, error) {
 	if l.Mode == tls.InsecurePlaintext {
 		return nil, nil
 	}
@@ -46,8 +52,9 @@ func newIdentity(l *config.Listener, name string) (*identity, error) {
 	if l.Protocol == config.IMAP4 {
 		protocol = tls.IMAP
 	}
-	id := &identity{name: name, watch: l.Upstream.Find == config.FindDestination,
-		base: &cryptotls.Config{MinVersion: cryptotls.VersionTLS12, NextProtos: alpn(protocol)}}
+	base := tls.Intermediate.Config()
+	base.NextProtos = alpn(protocol)
+	id := &identity{name: name, watch: l.Upstream.Find == config.FindDestination, base: base}
 	if l.Authority != "" {
 		if err := makeAuthority(l.Authority, name, time.Now()); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
@@ -56,34 +63,42 @@ func newIdentity(l *config.Listener, name string) (*identity, error) {
 		id.issuer, err = newIssuer(l.Authority)
 		return id, err
 	}
-	certFile, keyFile := l.Certificate, l.Key
+	opts := &certs.Options{Files: []certs.File{{Certificate: l.Certificate, Key: l.Key}}, Report: func(e certs.Event) { report(log, e) }}
 	if l.SelfMade != "" {
-		certFile, keyFile = l.SelfMade, l.SelfMade
+		opts.Files[0].Certificate = l.SelfMade
 		if err := makeCertificate(l.SelfMade, name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 	}
-	pair, err := loadPair(certFile, keyFile)
-	if err != nil {
+	if l.Staple {
+		opts.OCSP = fetch.New(nil)
+	}
+	var err error
+	if id.manager, err = certs.Open(opts); err != nil {
 		return nil, err
 	}
-	id.base.Certificates = []cryptotls.Certificate{*pair}
+	id.base = id.manager.Config(base)
 	return id, nil
 }
 
-// loadPair reads a certificate that has not expired, and its key.
-func loadPair(certFile, keyFile string) (*cryptotls.Certificate, error) {
-	pair, err := cryptotls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		if errors.As(err, new(*fs.PathError)) {
-			return nil, err
-		}
-		return nil, &certificateError{certFile, err}
+// report logs what happens to a certificate.
+func report(log *slog.Logger, e certs.Event) {
+	log = log.With("file", e.File, "names", e.Names, "until", e.Until)
+	switch {
+	case e.Err != nil:
+		log.Warn("certificate: "+e.Kind.String(), "error", e.Err)
+	case e.Kind == certs.Revoked:
+		log.Error("certificate: " + e.Kind.String())
+	default:
+		log.Debug("certificate: " + e.Kind.String())
 	}
-	if time.Now().After(pair.Leaf.NotAfter) {
-		return nil, &certificateError{certFile, errors.New("the certificate has expired")}
+}
+
+// close ends what watches the certificate.
+func (id *identity) close() {
+	if id != nil && id.manager != nil {
+		id.manager.Close()
 	}
-	return &pair, nil
 }
 
 // config returns the configuration for the connection of one client; it is nil for

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/textproto"
 	"os"
 	"strings"
@@ -142,7 +143,7 @@ func (c *checker) identity(what string, conf *config.Config, l *config.Listener)
 		c.result(what, made+" is made when the proxy starts", nil)
 		return
 	}
-	id, err := newIdentity(l, conf.Server.Name)
+	id, err := newIdentity(l, conf.Server.Name, slog.New(slog.DiscardHandler))
 	good := ""
 	switch {
 	case err != nil:
@@ -150,8 +151,10 @@ func (c *checker) identity(what string, conf *config.Config, l *config.Listener)
 		leaf := id.issuer.authority
 		good = fmt.Sprintf("%s, with certificates of the authority %q, which ends %s: clients have to trust it", l.Mode, leaf.Subject.CommonName, leaf.NotAfter.Format(time.DateOnly))
 	default:
-		leaf := id.base.Certificates[0].Leaf
-		good = fmt.Sprintf("%s, with a certificate for %s until %s", l.Mode, strings.Join(leaf.DNSNames, ", "), leaf.NotAfter.Format(time.DateOnly))
+		for _, s := range id.manager.Status() {
+			good = fmt.Sprintf("%s, with a certificate for %s until %s", l.Mode, strings.Join(s.Names, ", "), s.NotAfter.Format(time.DateOnly))
+		}
+		id.close()
 	}
 	c.result(what, good, err)
 }

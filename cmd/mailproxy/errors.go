@@ -11,6 +11,7 @@ import (
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/tls/certs"
 )
 
 // Exit codes.
@@ -79,7 +80,7 @@ func explain(err error) explanation {
 		e.code, e.hints = exitConfig, []string{"docs/mailproxy.toml explains every key"}
 	case errors.Is(err, keystore.ErrPassphrase):
 		e.code, e.hints = exitConfig, []string{"the first line of passphrase_file has to be the passphrase of the store"}
-	case errors.As(err, new(*account.Error)), errors.As(err, new(*certificateError)), errors.As(err, new(*keystore.FileError)), errors.As(err, new(*facts.Error)):
+	case errors.As(err, new(*account.Error)), errors.As(err, new(*certificateError)), errors.As(err, new(*keystore.FileError)), errors.As(err, new(*facts.Error)), errors.As(err, new(*certs.LoadError)):
 		e.code = exitConfig
 		if errors.Is(err, fs.ErrNotExist) {
 			e.hints = []string{"smimetool id new --store FILE ADDRESS makes an identity, and the store that it is in"}

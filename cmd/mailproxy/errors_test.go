@@ -10,6 +10,7 @@ import (
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/tls/certs"
 )
 
 func TestExplain(t *testing.T) {
@@ -28,6 +29,7 @@ func TestExplain(t *testing.T) {
 		{&account.Error{Login: "a", Err: errors.New("x")}, exitConfig, 0},
 		{&keystore.FileError{Name: "ca.pem", Err: keystore.ErrNoCertificate}, exitConfig, 0},
 		{&facts.Error{Path: "f", Err: facts.ErrExposed}, exitConfig, 0},
+		{&certs.LoadError{File: "c", Err: certs.ErrExpired}, exitConfig, 0},
 		{&certificateError{"c", errors.New("x")}, exitConfig, 0},
 		{&listenError{"a", fs.ErrPermission}, exitFailure, 1},
 		{&listenError{"a", errors.New("x")}, exitFailure, 0},

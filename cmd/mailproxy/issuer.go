@@ -50,7 +50,7 @@ var (
 
 // newIssuer reads the certificate and the key of an authority, in PEM.
 func newIssuer(file string) (*issuer, error) {
-	pair, err := loadPair(file, file)
+	pair, err := loadPair(file)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +63,21 @@ func newIssuer(file string) (*issuer, error) {
 		return nil, err
 	}
 	return &issuer{authority: pair.Leaf, key: key, leaf: leaf, made: make(map[string]*cryptotls.Certificate)}, nil
+}
+
+// loadPair reads a certificate that has not expired, and its key, of one file.
+func loadPair(file string) (*cryptotls.Certificate, error) {
+	pair, err := cryptotls.LoadX509KeyPair(file, file)
+	if err != nil {
+		if errors.As(err, new(*fs.PathError)) {
+			return nil, err
+		}
+		return nil, &certificateError{file, err}
+	}
+	if time.Now().After(pair.Leaf.NotAfter) {
+		return nil, &certificateError{file, errors.New("the certificate has expired")}
+	}
+	return &pair, nil
 }
 
 // certificate returns one for a name, or an address.

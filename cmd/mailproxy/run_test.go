@@ -110,8 +110,7 @@ func (p *process) address(key, value string) string {
 			if err := json.Unmarshal([]byte(line), &entry); err != nil {
 				p.t.Fatalf("not JSON: %s", line)
 			}
-			if entry[key] == value {
-				address, _ := entry["address"].(string)
+			if address, ok := entry["address"].(string); ok && entry[key] == value {
 				return address
 			}
 		}

@@ -75,10 +75,10 @@ func newState(ctx context.Context, c *config.Config, k *kept, log *slog.Logger) 
 	resolver := sync.OnceValues(func() (dane.Resolver, error) { return c.Resolver() })
 	for i := range c.Listeners {
 		sv := &service{conf: &c.Listeners[i], state: s, kept: k, log: log.With("protocol", c.Listeners[i].Protocol)}
+		s.services = append(s.services, sv)
 		if err = sv.prepare(resolver); err != nil {
 			return nil, err
 		}
-		s.services = append(s.services, sv)
 	}
 	return s, nil
 }
@@ -86,7 +86,7 @@ func newState(ctx context.Context, c *config.Config, k *kept, log *slog.Logger) 
 // prepare reads what a listener needs.
 func (sv *service) prepare(resolver func() (dane.Resolver, error)) (err error) {
 	c := sv.state.conf
-	if sv.identity, err = newIdentity(sv.conf, c.Server.Name); err != nil {
+	if sv.identity, err = newIdentity(sv.conf, c.Server.Name, sv.log); err != nil {
 		return err
 	}
 	sv.dial, err = newDialer(c, sv.conf, resolver)
@@ -220,6 +220,9 @@ func (s *state) close() error {
 	var errs []error
 	if s.accounts != nil {
 		errs = append(errs, s.accounts.Close())
+	}
+	for _, sv := range s.services {
+		sv.identity.close()
 	}
 	if s.file != nil {
 		errs = append(errs, s.file.Close())

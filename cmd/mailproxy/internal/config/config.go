@@ -84,6 +84,8 @@ type Listener struct {
 	Key         string `toml:"key"`
 	SelfMade    string `toml:"self_made"`
 	Authority   string `toml:"authority"`
+	// Staple has OCSP responses for the certificate fetched and shown.
+	Staple bool `toml:"staple"`
 	// Login is LoginRequired or, for SMTP alone, LoginOptional.
 	Login string `toml:"login"`
 	// ProxyFrom are those who begin with the PROXY protocol.

@@ -145,6 +145,7 @@ func TestErrors(t *testing.T) {
 		{"who may send", replace("self_made =", "login = \"never\"\nself_made ="), "listener[0].login", 5},
 		{"imap without login", strings.Replace(replace("self_made =", "login = \"optional\"\nself_made ="), "smtp", "imap", 1), "listener[0].login", 5},
 		{"network", replace("self_made =", "proxy_from = [\"192.0.2\"]\nself_made ="), "listener[0].proxy_from", 5},
+		{"staple", replace("self_made =", "staple = true\nself_made ="), "listener[0].staple", 5},
 		{"authority and certificate", replace("self_made =", "authority = \"x\"\nself_made ="), "listener[0].authority", 5},
 		{"transparent", replace("self_made =", "transparent = \"yes\"\ndestinations = [\"::/0\"]\nself_made ="), "listener[0].transparent", 5},
 		{"no destinations", replace("self_made =", "transparent = \"redirect\"\nself_made ="), "listener[0].destinations", 1},

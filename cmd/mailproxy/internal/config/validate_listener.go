@@ -33,6 +33,9 @@ func (v *validator) listener(at string, l *Listener, addresses map[string]bool) 
 // certificate wants one of the three ways to have one.
 func (v *validator) certificate(at string, l *Listener) {
 	files := l.Certificate != "" || l.Key != ""
+	if l.Staple && !files {
+		v.fail(at+"staple", "this is for a certificate that an authority has issued")
+	}
 	switch {
 	case l.Mode == tls.InsecurePlaintext:
 		if files || l.SelfMade != "" || l.Authority != "" {
