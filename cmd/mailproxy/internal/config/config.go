@@ -219,8 +219,7 @@ type Tags struct {
 
 // Sending says more about what is sent.
 type Sending struct {
-	Headers smime.HeaderPolicy `toml:"-"`       // of what is encrypted
-	Header  string             `toml:"headers"` // its name
+	Headers smime.HeaderPolicy `toml:"headers"` // of what is encrypted
 	Replies policy.Replies     `toml:"replies"`
 }
 
@@ -298,7 +297,7 @@ func defaults() *Config {
 	return &Config{
 		Server:       Server{Drain: Duration(30 * time.Second)},
 		Tags:         Tags{Sign: "[sign]", Encrypt: "[encrypt]", Field: "X-Postseal"},
-		Sending:      Sending{Header: "baseline"},
+		Sending:      Sending{Headers: smime.HeadersBaseline},
 		Trust:        Trust{Store: true},
 		Revocation:   Revocation{Mode: RevocationSoft},
 		Certificates: Certificates{Sources: []string{SourceStore}, Timeout: Duration(10 * time.Second), Harvest: true},

@@ -16,7 +16,6 @@ import (
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/keystore/ldap"
 	"github.com/postseal/postseal/keystore/pkcs11"
-	"github.com/postseal/postseal/smime"
 )
 
 // A validator collects what is wrong with a configuration.
@@ -179,18 +178,10 @@ func (v *validator) rules() {
 	v.fail(key, "%s", err)
 }
 
-// headerPolicies are the names of those of package smime, by their number.
-var headerPolicies = []string{smime.HeadersUnprotected: "unprotected", smime.HeadersVisible: "visible", smime.HeadersBaseline: "baseline", smime.HeadersShy: "shy"}
-
 func (v *validator) rest() {
 	c := v.c
 	if f := c.Tags.Field; f != "" && strings.Trim(f, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		v.fail("tags.field", "%q is not the name of a header field", f)
-	}
-	if i := slices.Index(headerPolicies, c.Sending.Header); i >= 0 {
-		c.Sending.Headers = smime.HeaderPolicy(i)
-	} else {
-		v.oneOf("sending.headers", c.Sending.Header, headerPolicies...)
 	}
 	if v.oneOf("revocation.mode", c.Revocation.Mode, RevocationOff, RevocationSoft, RevocationHard) &&
 		c.Revocation.Mode == RevocationOff && c.Revocation.Cache != "" && !c.Revocation.Fetch {
