@@ -63,7 +63,7 @@ func certificateAdvice(err error) string {
 		return "the other side may serve another protocol at this port, or know nothing of ALPN"
 	case errors.As(err, &unknown):
 		return "the certificate's issuer is not trusted here, or the server leaves out an intermediate certificate"
-	case errors.As(err, &host):
+	case errors.As(err, &host), errors.As(err, new(*NameError)):
 		return "the certificate is for another name; use the name that stands in it"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the certificate has expired or is not valid yet; look at both clocks"

@@ -144,3 +144,18 @@ func ExampleProfile() {
 	fmt.Println(cryptotls.VersionName(cfg.MinVersion), len(cfg.CipherSuites), cfg.CurvePreferences[0])
 	// Output: TLS 1.2 6 X25519MLKEM768
 }
+
+// A name is looked for where RFC 9525 wants it: never in the subject.
+func ExampleVerifyName() {
+	serverTLS, _ := demo()
+	cert, err := x509.ParseCertificate(serverTLS.Certificates[0].Certificate[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(tls.VerifyName(cert, "mail.example.org", "localhost"))
+	_, err = tls.VerifyName(cert, "mail.example.org", "_imaps.example.org")
+	fmt.Println(err)
+	// Output:
+	// localhost <nil>
+	// the certificate is for localhost, not for mail.example.org or _imaps.example.org
+}

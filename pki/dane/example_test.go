@@ -1,8 +1,12 @@
 package dane_test
 
 import (
+	"crypto/x509"
 	"fmt"
+	"strings"
 
+	"github.com/postseal/postseal/internal/testpki"
+	"github.com/postseal/postseal/pki"
 	"github.com/postseal/postseal/pki/dane"
 )
 
@@ -30,4 +34,37 @@ func ExampleSMIMEAName() {
 	name, err := dane.SMIMEAName("hugh@example.com")
 	fmt.Println(name, err)
 	// Output: c93f1e400f26708f98cb19d936620da35eec8f72e57f9eec01c1afd6._smimecert.example.com <nil>
+}
+
+// The record of a server's key vouches for its certificate, whoever issued it.
+func ExampleVerify() {
+	ca, err := testpki.NewCA("Nobody knows me")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cert, err := pki.ParseCertificate(ca.Cert.Raw)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	record, err := dane.New(cert, dane.DANEEE, dane.SPKI, dane.SHA256)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sent := []*x509.Certificate{ca.Cert}
+	opts := &dane.VerifyOptions{Name: func(c *x509.Certificate) error { return c.VerifyHostname("mx.example.org") }}
+	match, err := dane.Verify([]dane.Record{record}, sent, opts)
+	fmt.Println(match.Record.Usage, len(match.Path), err)
+	other, err := dane.ParseText("3 1 1 " + strings.Repeat("00", 32))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = dane.Verify([]dane.Record{other}, sent, opts)
+	fmt.Println(err)
+	// Output:
+	// DANE-EE 1 <nil>
+	// the TLSA record is not for a certificate that the server sent
 }

@@ -158,19 +158,20 @@ func (v *verifier) verify(r Record) ([]*x509.Certificate, error) {
 		if !v.matches(r, v.chain[0]) {
 			return nil, errNoMatch
 		}
-		return v.pkix(func([]*x509.Certificate) bool { return true })
+		return v.pkix(nil, func([]*x509.Certificate) bool { return true })
 	case PKIXTA:
 		// RFC 7671, Section 5.4: the authority is one of the validated path.
-		return v.pkix(func(path []*x509.Certificate) bool {
+		return v.pkix(certificateIn(r), func(path []*x509.Certificate) bool {
 			return slices.ContainsFunc(path[1:], func(c *x509.Certificate) bool { return v.matches(r, c) })
 		})
 	}
 	return v.anchored(r)
 }
 
-// pkix finds a path to a root that is as wanted.
-func (v *verifier) pkix(wanted func([]*x509.Certificate) bool) ([]*x509.Certificate, error) {
-	paths, err := v.paths(v.opts.Roots)
+// pkix finds a path to a root that is as wanted. more may be nil, or a certificate
+// that the server may have left out.
+func (v *verifier) pkix(more *x509.Certificate, wanted func([]*x509.Certificate) bool) ([]*x509.Certificate, error) {
+	paths, err := v.paths(v.opts.Roots, more)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +189,7 @@ func (v *verifier) anchored(r Record) ([]*x509.Certificate, error) {
 	for _, anchor := range v.anchors(r) {
 		pool := x509.NewCertPool()
 		pool.AddCert(anchor)
-		paths, pathErr := v.paths(pool)
+		paths, pathErr := v.paths(pool, nil)
 		if pathErr == nil {
 			return paths[0], v.name()
 		}
@@ -210,7 +211,7 @@ func (v *verifier) anchors(r Record) []*x509.Certificate {
 	}
 	if r.Selector == FullCert {
 		// RFC 7671, Section 5.2.2: the server may leave it out.
-		if c, err := x509.ParseCertificate(r.Data); err == nil {
+		if c := certificateIn(r); c != nil && !c.Equal(v.chain[0]) {
 			out = append(out, c)
 		}
 		return out
@@ -228,14 +229,29 @@ func (v *verifier) anchors(r Record) []*x509.Certificate {
 	return out
 }
 
+// certificateIn returns the certificate that a record has in it, or nil.
+func certificateIn(r Record) *x509.Certificate {
+	if r.Selector != FullCert || r.MatchingType != Full {
+		return nil
+	}
+	c, err := x509.ParseCertificate(r.Data)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
 // signedBy reports whether a key has signed a certificate.
 func signedBy(c *x509.Certificate, key any) bool {
 	// That the algorithm is known is asked for; the type of the key is what counts.
 	return c.CheckSignatureFrom(&x509.Certificate{PublicKey: key, PublicKeyAlgorithm: x509.RSA}) == nil
 }
 
-func (v *verifier) paths(roots *x509.CertPool) ([][]*x509.Certificate, error) {
+func (v *verifier) paths(roots *x509.CertPool, more *x509.Certificate) ([][]*x509.Certificate, error) {
 	pool := x509.NewCertPool()
+	if more != nil {
+		pool.AddCert(more)
+	}
 	for _, c := range v.chain[1:] {
 		pool.AddCert(c)
 	}
