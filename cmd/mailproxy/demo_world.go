@@ -174,7 +174,7 @@ func (w *world) store(ctx context.Context, address, secret string, id keystore.I
 
 // config returns the configuration, as a person would write it.
 func (w *world) config() string {
-	out := fmt.Sprintf("[server]\nname = %q\ndrain = \"2s\"\n\n[trust]\nauthorities = [\"authority.pem\"]\n\n[[rule]]\nsign = \"always\"\nencrypt = \"require\"\n", demoProxyName)
+	out := fmt.Sprintf("[server]\nname = %q\ndrain = \"2s\"\n\n[trust]\nauthorities = [\"authority.pem\"]\n\n[[rule]]\nsign = \"always\"\nencrypt = \"require\"\n\n[sending]\nheaders = \"baseline\"\n", demoProxyName)
 	ports := map[string]int{config.SMTP: w.server.smtpAddress.Port, config.IMAP4: w.server.imapAddress.Port}
 	for _, protocol := range []string{config.SMTP, config.IMAP4} {
 		out += fmt.Sprintf("\n[[listener]]\nprotocol = %q\naddress = \"127.0.0.1:0\"\nmode = \"starttls\"\nself_made = \"proxy.pem\"\n\n"+

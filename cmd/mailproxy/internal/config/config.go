@@ -297,7 +297,7 @@ func defaults() *Config {
 	return &Config{
 		Server:       Server{Drain: Duration(30 * time.Second)},
 		Tags:         Tags{Sign: "[sign]", Encrypt: "[encrypt]", Field: "X-Postseal"},
-		Sending:      Sending{Headers: smime.HeadersBaseline},
+		Sending:      Sending{Headers: smime.HeadersVisible},
 		Trust:        Trust{Store: true},
 		Revocation:   Revocation{Mode: RevocationSoft},
 		Certificates: Certificates{Sources: []string{SourceStore}, Timeout: Duration(10 * time.Second), Harvest: true},
