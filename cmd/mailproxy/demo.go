@@ -158,14 +158,19 @@ func shorten(text string, most int) string {
 
 // demoPlaces tells where everything is.
 func (a *app) demoPlaces(w *world) {
-	a.headline("Point a mail client of your own at the proxy, with STARTTLS:")
-	a.tell("    SMTP   %s", w.address(config.SMTP))
-	a.tell("    IMAP   %s", w.address(config.IMAP4))
-	for _, address := range []string{demoAlice, demoBob} {
-		a.tell("    %-20s password %s", address, w.passwords[address])
+	a.headline("Point a mail client of your own at the proxy. It is to use STARTTLS, and will ask about the certificate: it is the proxy's own.")
+	for _, line := range [][2]string{{"Outgoing (SMTP)", config.SMTP}, {"Incoming (IMAP)", config.IMAP4}} {
+		host, port, _ := net.SplitHostPort(w.address(line[1])) // it is one
+		a.tell("    %s   server %s, port %s", line[0], host, port)
 	}
-	a.tell("    The certificate is its own: %s", w.file("proxy.pem"))
-	a.tell("    The mail server behind it: SMTP %s, IMAP %s", w.server.smtpAddress, w.server.imapAddress)
+	for _, address := range []string{demoAlice, demoBob} {
+		a.tell("    User name %-18s   password %s", address, w.passwords[address])
+	}
+	a.tell("")
+	a.headline("Or look at Bob's mail from another terminal: through the proxy, and as the mail server behind it has it.")
+	for _, line := range [][2]string{{"proxy.pem", w.address(config.IMAP4)}, {"server.pem", w.server.imapAddress.String()}} {
+		a.tell("    curl --ssl-reqd --cacert %s --user %s:%s 'imap://%s/INBOX;MAILINDEX=1'", w.file(line[0]), demoBob, w.passwords[demoBob], line[1])
+	}
 	a.tell("\nCtrl-C ends it, and removes all of it.")
 }
 

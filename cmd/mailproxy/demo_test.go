@@ -51,7 +51,7 @@ func TestDemoStays(t *testing.T) {
 	go func() { done <- a.demo(ctx, false) }()
 	select {
 	case err := <-done:
-		if err != nil || !strings.Contains(out.String(), "IMAP   127.0.0.1:") {
+		if err != nil || strings.Count(out.String(), "server 127.0.0.1, port ") != 2 || strings.Count(out.String(), "curl ") != 2 {
 			t.Errorf("%v\n%s%s", err, &out, &errs)
 		}
 	case <-time.After(time.Minute):

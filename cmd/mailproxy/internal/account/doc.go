@@ -13,6 +13,6 @@
 // server has accepted, and then for as long as there are connections of that
 // account: what is on the disk opens nothing then. The password is not kept; a
 // keyed hash of it is, so that further connections need no work. Where a login
-// shows no password, as with OAuth, such keys stay locked: mail is shown as it
-// is, and what would have to be signed is refused for now.
+// shows no password, as with OAuth, such keys stay locked: mail is neither shown
+// nor sent for now, rather than in another form than before.
 package account
