@@ -102,7 +102,7 @@ func (p *Proxy) Copy() *Proxy {
 		base = p.base
 	}
 	return &Proxy{Name: p.Name, Connect: p.Connect, Route: p.Route, TLS: p.TLS, RequireTLS: p.RequireTLS, HideID: p.HideID,
-		LoggedIn: p.LoggedIn, Learn: p.Learn, Open: p.Open, Facts: p.Facts, Server: p.Server, Secret: p.Secret, Idle: p.Idle,
+		LoggedIn: p.LoggedIn, Learn: p.Learn, Open: p.Open, Undecrypted: p.Undecrypted, Append: p.Append, MaxAppend: p.MaxAppend, Facts: p.Facts, Server: p.Server, Secret: p.Secret, Idle: p.Idle,
 		SpoolDir: p.SpoolDir, Log: p.Log, base: base}
 }
 
