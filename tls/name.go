@@ -21,6 +21,7 @@ type NameError struct {
 	Err error
 }
 
+// Error names both sides.
 func (e *NameError) Error() string {
 	has := "no name at all"
 	if len(e.Has) > 0 {

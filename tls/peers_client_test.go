@@ -395,3 +395,42 @@ func TestSServerReused(t *testing.T) {
 		})
 	}
 }
+
+// TestClientProfiles has each profile meet servers that can do one thing alone.
+func TestClientProfiles(t *testing.T) {
+	f := serverFiles(t)
+	const weak = "ALL:@SECLEVEL=0"
+	for _, s := range []struct {
+		name string
+		args []string
+		good []Profile // "" is a configuration without one
+	}{
+		{"TLS 1.3", []string{"-tls1_3"}, []Profile{"", Modern, Intermediate, Old}},
+		{"TLS 1.2", []string{"-tls1_2"}, []Profile{"", Intermediate, Old}},
+		{"CBC", []string{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"}, []Profile{"", Old}}, // crypto/tls has it by default
+		{"CBC and SHA-256", []string{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"}, []Profile{Old}},
+		{"TLS 1.1", []string{"-tls1_1", "-cipher", weak}, []Profile{Old}},
+		{"TLS 1.0", []string{"-tls1", "-cipher", weak}, []Profile{Old}},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			p := peers.StartSServer(t, f.Cert, f.Key, append([]string{"-rev"}, s.args...)...)
+			for _, profile := range append([]Profile{""}, Profiles()...) {
+				tls := world(t).clientTLS()
+				if profile != "" {
+					profile.Apply(tls)
+				}
+				d := &dialled{proto: IMAP, addr: p.Addr, say: "olleh\n", hear: "hello"}
+				c, err := d.dial(t, tls)
+				if err == nil {
+					err = d.speak(c)
+					_ = c.Close()
+				}
+				var handshake *HandshakeError
+				if good := slices.Contains(s.good, profile); good != (err == nil) || !good && !errors.As(err, &handshake) {
+					t.Errorf("profile %q: %v", profile, err)
+				}
+			}
+		})
+	}
+}

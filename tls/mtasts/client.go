@@ -130,10 +130,11 @@ func clean(domain string) (string, error) {
 // Lookup finds the policy that is in force for the domain of a mail address, by
 // the cache, the TXT record, and the web (RFC 8461, Sections 3 and 5.1).
 //
-// What keeps a policy from being known is no error, as RFC 8461 has it, but the
-// Trouble of the Result. An error is a *dane.LookupError if the domain is none, if
-// DNSSEC says that the record is forged and there is no policy in the cache, or if
-// the context has ended.
+// That there is no record, or that the web server does not give a policy away, is no
+// error, as RFC 8461 has it, but the Trouble of the Result. An error is a
+// *dane.LookupError: the domain is none, or there is no policy in the cache and the
+// record is not known, since the DNS gave no answer, or one whose signatures are wrong,
+// or the context has ended.
 func (c *Client) Lookup(ctx context.Context, domain string) (*Result, error) {
 	domain, err := clean(domain)
 	if err != nil {
@@ -147,9 +148,8 @@ func (c *Client) Lookup(ctx context.Context, domain string) (*Result, error) {
 	now := c.opts.Time()
 	cached := c.opts.Cache.get(domain, now)
 	id, err := c.record(ctx, domain)
-	if lookupErr := new(dane.LookupError); errors.As(err, &lookupErr) && cached == nil &&
-		(lookupErr.Reason == dane.Bogus || ctx.Err() != nil) {
-		return nil, lookupErr
+	if lookupErr, ok := errors.AsType[*dane.LookupError](err); ok && cached == nil {
+		return nil, lookupErr // who drops answers must not be able to drop a policy
 	}
 	switch {
 	case err != nil:

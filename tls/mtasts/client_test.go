@@ -162,10 +162,13 @@ func TestLookupErrors(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	s.zone.set(&dane.LookupError{Reason: dane.Bogus})
-	_, err := s.Lookup(t.Context(), "example.org")
-	if e, ok := errors.AsType[*dane.LookupError](err); !ok || e.Reason != dane.Bogus {
-		t.Errorf("bogus: %v", err)
+	var err error
+	for _, reason := range []dane.Reason{dane.Bogus, dane.Timeout, dane.ServFail} {
+		s.zone.set(&dane.LookupError{Reason: reason})
+		_, err = s.Lookup(t.Context(), "example.org")
+		if e, ok := errors.AsType[*dane.LookupError](err); !ok || e.Reason != reason {
+			t.Errorf("%v: %v", reason, err)
+		}
 	}
 	s.zone.set(nil, "v=STSv1; id=1;")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -24,7 +24,9 @@ It implements RFC 8461. What a sender makes of a policy is done by package polic
     never pushed out, so that nobody can flush it with domains of his own.
   - A cache that cannot be read is an error, and not an empty cache.
   - What is said before the first contact is as good as the DNS: RFC 8461, Section
-    10.2. With DNSSEC, a TXT record whose signatures are wrong is an error.
+    10.2. A record that is not known, since the DNS gives no answer or one whose
+    signatures are wrong, is an error. A web server that gives no policy away counts
+    as if there were none, as Section 3.3 demands.
 
 # Compatibility
 
