@@ -1,10 +1,11 @@
 package mimeraw
 
 import (
-	"encoding/base64"
 	"errors"
 	"io"
 	"io/fs"
+
+	"github.com/segmentio/asm/base64"
 )
 
 const (
@@ -66,14 +67,27 @@ func (w *base64Writer) encode(p []byte) error {
 				return err
 			}
 		}
+		lines := min(len(p)/base64Line, (cap(w.out)-len(w.out))/(base64Columns+2))
 		at := len(w.out)
-		w.out = w.out[:at+base64Columns+2]
-		line := w.out[at:]
-		base64.StdEncoding.Encode(line[:base64Columns], p[:base64Line])
-		line[base64Columns], line[base64Columns+1] = '\r', '\n'
-		p = p[base64Line:]
+		w.out = w.out[:at+lines*(base64Columns+2)]
+		encodeLines(w.out[at:], p[:lines*base64Line])
+		p = p[lines*base64Line:]
 	}
 	return nil
+}
+
+// encodeLines encodes whole lines into dst, which has their size. The code for
+// vectors is slow at the end of what it is given, so all lines are encoded at
+// one go, to the end of dst, and then moved forward to make room for their ends.
+func encodeLines(dst, src []byte) {
+	lines := len(src) / base64Line
+	text := dst[2*lines:]
+	base64.StdEncoding.Encode(text, src)
+	for range lines {
+		copy(dst, text[:base64Columns])
+		dst[base64Columns], dst[base64Columns+1] = '\r', '\n'
+		dst, text = dst[base64Columns+2:], text[base64Columns:]
+	}
 }
 
 // flush writes the encoded lines.
@@ -101,7 +115,9 @@ func (w *base64Writer) Close() error {
 				return err
 			}
 		}
-		w.out = base64.StdEncoding.AppendEncode(w.out, w.line[:w.n])
+		at := len(w.out)
+		w.out = w.out[:at+base64.StdEncoding.EncodedLen(w.n)]
+		base64.StdEncoding.Encode(w.out[at:], w.line[:w.n])
 		w.out = append(w.out, "\r\n"...)
 	}
 	if len(w.out) > 0 {

@@ -1,9 +1,12 @@
 package mimeraw
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"strconv"
+
+	"github.com/segmentio/asm/base64"
 )
 
 // Base64Error is the error of the base64 reader for a character that has no
@@ -90,6 +93,10 @@ type base64Reader struct {
 	padded  bool   // the last character that was not white space was padding
 	newLine bool   // no character but white space on this line
 
+	width   int    // of the last line that vectors have decoded
+	plainAt int64  // offset from which on vectors may be tried
+	scratch []byte // lines without their ends
+
 	small  [48]byte // decoded octets for callers with small buffers
 	smallN []byte   // what is left of them
 	err    error
@@ -159,6 +166,7 @@ func (r *base64Reader) decode(dst []byte) (n int, err error) {
 			return n, nil
 		}
 		if r.n == 0 && !r.padded {
+			r.lines(dst, &n)
 			r.bulk(dst, &n)
 			if len(dst)-n < 8 {
 				return n, nil
@@ -178,6 +186,68 @@ func (r *base64Reader) decode(dst []byte) (n int, err error) {
 			return n, nil
 		}
 	}
+}
+
+// minLines is what is worth to be decoded by vectors, in octets.
+const minLines = 512
+
+// lines decodes whole lines by vectors, as many as there are and have room in
+// dst. The code for vectors is slow at line ends, so these are taken out first.
+// What is not plain it leaves to the others.
+func (r *base64Reader) lines(dst []byte, n *int) {
+	if len(r.in) < minLines || len(dst)-*n < minLines || r.offset < r.plainAt {
+		return
+	}
+	in, room := r.in, (len(dst)-*n)/3*4
+	text := r.gather(&in, room)
+	size := len(text) / 4 * 3
+	if len(text) == 0 {
+		return
+	}
+	// What is decoded to fewer octets had white space or padding in it. All of it
+	// is left to the others then, or it would be looked at again and again.
+	if got, err := base64.StdEncoding.Decode(dst[*n:*n+size], text); err != nil || got != size {
+		r.plainAt = r.offset + int64(len(r.in)-len(in))
+		return
+	}
+	*n += size
+	r.offset += int64(len(r.in) - len(in))
+	r.in = in
+	r.data, r.newLine = true, true
+}
+
+// gather takes whole lines from in, of whole quanta and of no more than room
+// octets in all, and returns them without their ends.
+func (r *base64Reader) gather(in *[]byte, room int) []byte {
+	if r.scratch == nil {
+		r.scratch = make([]byte, 0, min(len(r.buf), max(2*len(*in), minLines)))
+	}
+	text, rest := r.scratch[:0], *in
+	room = min(room, cap(text))
+	for {
+		w := r.width
+		if len(rest) < w+2 || w == 0 || rest[w] != '\r' || rest[w+1] != '\n' {
+			i := bytes.IndexByte(rest, '\n')
+			if i > 0 && rest[i-1] == '\r' {
+				i--
+			}
+			if i <= 0 || i%4 != 0 {
+				break
+			}
+			w = i
+		}
+		if len(text)+w > room {
+			break
+		}
+		text = append(text, rest[:w]...)
+		rest = rest[w:]
+		if rest[0] == '\r' {
+			rest = rest[1:]
+		}
+		rest, r.width = rest[1:], w
+	}
+	*in = rest
+	return text
 }
 
 // bulk decodes whole quanta as long as nothing else comes. It leaves room for
