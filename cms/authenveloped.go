@@ -12,10 +12,8 @@ import (
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/spool"
+	"github.com/postseal/postseal/internal/stage"
 )
-
-// aeadChunk is how much is authenticated or decrypted at a time.
-const aeadChunk = 64 << 10
 
 // openAEAD reads the rest of an AuthEnvelopedData, checks its tag, and sets d
 // up to decrypt what has been spooled. Only ciphertext is spooled.
@@ -35,9 +33,13 @@ func (r *Reader) openAEAD(d *DecryptedReader, e *envelope, c alg.Cipher, params 
 		_ = buf.Close() // nothing depends on it any more, and err has to stay what it is
 		return err
 	}
-	d.src = &aeadReader{src: buf.NewReader(), stream: stream}
+	src := &aeadReader{src: buf.NewReader(), stream: stream, small: buf.Size() <= smallContent}
+	d.src = src
 	d.finish = func() error { return nil }
-	d.cancel = func() { _ = buf.Close() } // nothing depends on it any more
+	d.cancel = func() {
+		src.stop()
+		_ = buf.Close() // nothing depends on it any more
+	}
 	return nil
 }
 
@@ -81,27 +83,51 @@ func (r *Reader) authenticate(buf *spool.Buffer, d *DecryptedReader, e *envelope
 }
 
 // absorb takes ciphertext into the authenticator and copies it to dst, if any.
+// While a block is in the authenticator, the next one is read.
 func absorb(stream aead.Stream, src io.Reader, dst io.Writer) error {
-	buf := make([]byte, aeadChunk)
-	for {
-		n, err := io.ReadFull(src, buf)
-		if n > 0 {
-			if serr := stream.Absorb(buf[:n]); serr != nil {
-				return ErrDecrypt
-			}
-			if dst != nil {
-				if _, werr := dst.Write(buf[:n]); werr != nil {
-					return werr
-				}
-			}
+	var task stage.Task
+	var blocks [2]*stage.Block
+	defer func() {
+		_ = task.Wait() // its error has been seen, or another came before it
+		stage.Put(blocks[0])
+		stage.Put(blocks[1])
+	}()
+	for i := 0; ; i ^= 1 {
+		if blocks[i] == nil {
+			blocks[i] = stage.Get()
 		}
+		blocks[i].Resize(0)
+		n, err := io.ReadFull(src, blocks[i].Buf[:stage.Size])
+		blocks[i].Resize(n)
+		buf := blocks[i].Buf
+		last := err != nil
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return nil
+			err = nil
 		}
-		if err != nil {
+		if serr := absorbBlock(&task, stream, buf, last); serr != nil {
+			return ErrDecrypt
+		}
+		if dst != nil && n > 0 {
+			if _, werr := dst.Write(buf); werr != nil {
+				return werr
+			}
+		}
+		if last {
 			return err
 		}
 	}
+}
+
+// absorbBlock takes a block into the authenticator, beside the caller when more
+// follow.
+func absorbBlock(task *stage.Task, stream aead.Stream, buf []byte, last bool) error {
+	if !last && stage.Parallel() {
+		return task.Go(func() error { return stream.Absorb(buf) })
+	}
+	if err := task.Wait(); err != nil {
+		return err
+	}
+	return stream.Absorb(buf)
 }
 
 // readAuthTail reads what follows the content. It returns what may have been
@@ -157,13 +183,76 @@ func authenticatedForms(contents []byte, present bool) ([][]byte, error) {
 	return [][]byte{first, second}, err
 }
 
-// An aeadReader decrypts what has been authenticated.
+// An aeadReader decrypts what has been authenticated. While a block is read by
+// its caller, the next one is decrypted.
 type aeadReader struct {
-	src    io.Reader
+	src    io.Reader // what has been spooled: nobody else reads it
 	stream aead.Stream
+	small  bool // not worth it
+	task   stage.Task
+	out    *stage.Block
+	plain  []byte // of out, not yet given out
+	ahead  *stage.Block
+	err    error // after plain
+	over   error // after ahead
 }
 
 func (a *aeadReader) Read(p []byte) (int, error) {
+	if a.small || !stage.Parallel() {
+		return a.open(p)
+	}
+	for len(a.plain) == 0 {
+		if a.err != nil {
+			return 0, a.err
+		}
+		if a.ahead == nil {
+			a.start(stage.Get())
+		}
+		_ = a.task.Wait() // its errors are in over
+		done, free := a.ahead, a.out
+		a.out, a.plain, a.err, a.ahead = done, done.Buf, a.over, nil
+		if a.err == nil {
+			if free == nil {
+				free = stage.Get()
+			}
+			a.start(free)
+		} else {
+			stage.Put(free)
+		}
+	}
+	n := copy(p, a.plain)
+	a.plain = a.plain[n:]
+	return n, nil
+}
+
+// start reads and decrypts ahead.
+func (a *aeadReader) start(b *stage.Block) {
+	a.ahead = b
+	_ = a.task.Go(func() error { // its errors are in over
+		n := 0
+		for n < stage.Size && a.over == nil {
+			var more int
+			more, a.over = a.open(b.Buf[n:stage.Size])
+			n += more
+		}
+		b.Resize(n)
+		return nil
+	})
+}
+
+// stop ends what is under way.
+func (a *aeadReader) stop() {
+	_ = a.task.Wait() // its errors are in over
+	stage.Put(a.ahead)
+	if len(a.plain) == 0 {
+		stage.Put(a.out)
+		a.out = nil
+	}
+	a.ahead = nil
+}
+
+// open reads and decrypts.
+func (a *aeadReader) open(p []byte) (int, error) {
 	n, err := a.src.Read(p)
 	if n > 0 {
 		if oerr := a.stream.Open(p[:n], p[:n]); oerr != nil {

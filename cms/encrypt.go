@@ -1,6 +1,7 @@
 package cms
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
 	"io"
@@ -210,12 +211,18 @@ func newCBCTransform(block cipher.Block, iv []byte) *cbcTransform {
 	return t
 }
 
+// padding returns what follows n octets of content.
+func (t *cbcTransform) padding(n int) []byte {
+	pad := t.blockSize - n%t.blockSize
+	return bytes.Repeat([]byte{byte(pad)}, pad)
+}
+
+func (t *cbcTransform) small(content []byte) ([]byte, error) {
+	return t.chunker.small(append(content, t.padding(len(content))...))
+}
+
 func (t *cbcTransform) finish() error {
-	pad := t.blockSize - len(t.buf)%t.blockSize
-	for range pad {
-		t.buf = append(t.buf, byte(pad))
-	}
-	return t.flush()
+	return t.flush(t.padding(len(t.buf.Buf))...)
 }
 
 func (t *cbcTransform) size(n int64) int64 {

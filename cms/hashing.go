@@ -6,15 +6,28 @@ import (
 	"slices"
 
 	"github.com/postseal/postseal/internal/alg"
+	"github.com/postseal/postseal/internal/stage"
 )
 
 // A ContentHash is content that is hashed before its signatures are read, as
 // in multipart/signed, where the content comes first. Write the content to it
 // and give it to [VerifyOptions]. It is not safe for concurrent use.
 type ContentHash struct {
-	hashes map[crypto.Hash]hash.Hash
+	states []hashState
 	head   []byte // the content as long as it is small
 	size   int64
+	noHead bool // the head is not needed
+
+	// Large content is gathered in blocks, and hashed beside the writer.
+	task  stage.Task
+	block *stage.Block // being gathered; nil while the content is small
+	busy  *stage.Block // being hashed
+}
+
+// A hashState is one digest of the content.
+type hashState struct {
+	id crypto.Hash
+	hash.Hash
 }
 
 // headSize is how much content is kept beside its hashes: EdDSA, ML-DSA and
@@ -24,34 +37,93 @@ const headSize = 64 << 10
 // NewContentHash returns a ContentHash with the given hashes, of those that
 // signatures can have.
 func NewContentHash(hashes ...crypto.Hash) *ContentHash {
-	c := &ContentHash{hashes: make(map[crypto.Hash]hash.Hash)}
+	c := &ContentHash{}
 	for _, h := range hashes {
-		if d, ok := alg.DigestByHash(h); ok && c.hashes[h] == nil {
-			c.hashes[h] = d.New()
+		if d, ok := alg.DigestByHash(h); ok && c.state(h) == nil {
+			c.states = append(c.states, hashState{h, d.New()})
 		}
 	}
 	return c
 }
 
+// state returns the state of one digest, or nil.
+func (c *ContentHash) state(h crypto.Hash) hash.Hash {
+	for _, s := range c.states {
+		if s.id == h {
+			return s.Hash
+		}
+	}
+	return nil
+}
+
 // Write adds content. It never fails.
 func (c *ContentHash) Write(p []byte) (int, error) {
-	for _, h := range c.hashes {
-		h.Write(p)
-	}
-	if c.size += int64(len(p)); c.size <= headSize {
+	c.size += int64(len(p))
+	switch {
+	case c.noHead:
+	case c.size <= headSize:
 		c.head = append(c.head, p...)
-	} else {
+	default:
 		c.head = nil
+	}
+	if c.block == nil && (c.size <= headSize || !stage.Parallel() || len(c.states) == 0) {
+		c.update(p)
+	} else {
+		c.gather(p)
 	}
 	return len(p), nil
 }
 
+// update hashes content.
+func (c *ContentHash) update(p []byte) {
+	for _, s := range c.states {
+		s.Write(p)
+	}
+}
+
+// gather takes content into blocks.
+func (c *ContentHash) gather(p []byte) {
+	for len(p) > 0 {
+		if c.block == nil {
+			c.block = stage.Get()
+		}
+		n := min(len(p), stage.Size-len(c.block.Buf))
+		c.block.Buf = append(c.block.Buf, p[:n]...)
+		if p = p[n:]; len(c.block.Buf) < stage.Size {
+			continue
+		}
+		_ = c.task.Wait() // hashing never fails
+		full, next := c.block, c.busy
+		if next == nil {
+			next = stage.Get()
+		}
+		next.Resize(0)
+		c.block, c.busy = next, full
+		_ = c.task.Go(func() error {
+			c.update(full.Buf)
+			return nil
+		})
+	}
+}
+
+// settle brings the hashes up to all that was written.
+func (c *ContentHash) settle() {
+	_ = c.task.Wait() // hashing never fails
+	if c.block != nil {
+		c.update(c.block.Buf)
+	}
+	stage.Put(c.block)
+	stage.Put(c.busy)
+	c.block, c.busy = nil, nil
+}
+
 // whole returns the content when it is small enough to have been kept.
-func (c *ContentHash) whole() ([]byte, bool) { return c.head, c.size <= headSize }
+func (c *ContentHash) whole() ([]byte, bool) { return c.head, c.size <= headSize && !c.noHead }
 
 // sum returns the digest of the content.
 func (c *ContentHash) sum(h crypto.Hash) ([]byte, bool) {
-	if state, ok := c.hashes[h]; ok {
+	c.settle()
+	if state := c.state(h); state != nil {
 		return state.Sum(nil), true
 	}
 	content, ok := c.whole()

@@ -1,7 +1,6 @@
 package cms
 
 import (
-	"bytes"
 	"io"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/der"
+	"github.com/postseal/postseal/internal/stage"
 )
 
 // smallContent is the size of content in octets up to which it is held back,
@@ -99,6 +99,9 @@ type transform interface {
 	io.Writer
 	// finish writes what is left.
 	finish() error
+	// small returns the result for content that is given whole, in place of
+	// start, Write and finish. It may change the content's octets.
+	small(content []byte) ([]byte, error)
 	// size is the size of the result for n octets of content.
 	size(n int64) int64
 }
@@ -196,20 +199,16 @@ func (c *contentWriter) closeStream() error {
 }
 
 func (c *contentWriter) closeSmall() error {
-	var result bytes.Buffer
-	c.transform.start(&result)
-	if _, err := c.transform.Write(c.pending); err != nil {
-		return err
-	}
-	if err := c.transform.finish(); err != nil {
+	result, err := c.transform.small(c.pending)
+	if err != nil {
 		return err
 	}
 	suffix, err := c.suffix()
 	if err != nil {
 		return err
 	}
-	c.layout.begin(int64(result.Len()), int64(len(suffix)))
-	if _, err = c.layout.octets.Write(result.Bytes()); err != nil {
+	c.layout.begin(int64(len(result)), int64(len(suffix)))
+	if _, err = c.layout.octets.Write(result); err != nil {
 		return err
 	}
 	return c.layout.end(suffix)
@@ -230,32 +229,44 @@ func (t *plainTransform) Write(p []byte) (int, error) {
 	return t.out.Write(p)
 }
 
+func (t *plainTransform) small(content []byte) ([]byte, error) {
+	if t.sink != nil {
+		t.sink(content)
+	}
+	return content, nil
+}
+
 func (t *plainTransform) finish() error      { return nil }
 func (t *plainTransform) size(n int64) int64 { return n }
 
-// A chunker gathers content into chunks for a cipher.
+// A chunker gathers content into chunks for a cipher. Large content is worked on
+// beside the writer: while one chunk is in the cipher, the next is gathered and
+// the one before is written.
 type chunker struct {
 	out     io.Writer
 	process func(chunk []byte) error // in place; all but the last have chunkSize octets
-	buf     []byte
+	buf     *stage.Block             // being gathered
+	busy    *stage.Block             // in the cipher; nil when there is none
+	free    *stage.Block
+	task    stage.Task
 }
 
 // chunkSize is a multiple of every block size.
-const chunkSize = 32 << 10
+const chunkSize = stage.Size
 
 func (c *chunker) start(out io.Writer) {
 	c.out = out
-	c.buf = make([]byte, 0, chunkSize+32)
+	c.buf = stage.Get()
 }
 
 func (c *chunker) Write(p []byte) (int, error) {
 	total := len(p)
 	for len(p) > 0 {
-		n := min(chunkSize-len(c.buf), len(p))
-		c.buf = append(c.buf, p[:n]...)
+		n := min(chunkSize-len(c.buf.Buf), len(p))
+		c.buf.Buf = append(c.buf.Buf, p[:n]...)
 		p = p[n:]
-		if len(c.buf) == chunkSize {
-			if err := c.flush(); err != nil {
+		if len(c.buf.Buf) == chunkSize {
+			if err := c.turn(); err != nil {
 				return 0, err
 			}
 		}
@@ -263,13 +274,54 @@ func (c *chunker) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// flush processes what has been gathered.
-func (c *chunker) flush() error {
-	if err := c.process(c.buf); err != nil {
+// turn gives a full chunk to the cipher, and writes the one that was there.
+func (c *chunker) turn() error {
+	if !stage.Parallel() {
+		if err := c.process(c.buf.Buf); err != nil {
+			return err
+		}
+		_, err := c.out.Write(c.buf.Buf)
+		c.buf.Resize(0)
 		return err
 	}
-	_, err := c.out.Write(c.buf)
-	c.buf = c.buf[:0]
+	full := c.buf
+	if err := c.task.Go(func() error { return c.process(full.Buf) }); err != nil {
+		return err
+	}
+	done := c.busy
+	c.busy, c.buf, c.free = full, c.free, nil
+	if c.buf == nil {
+		c.buf = stage.Get()
+	}
+	if done == nil {
+		return nil
+	}
+	_, err := c.out.Write(done.Buf)
+	done.Resize(0)
+	c.free = done
+	return err
+}
+
+func (c *chunker) small(content []byte) ([]byte, error) { return content, c.process(content) }
+
+// flush processes and writes all that has been gathered, the last of which tail
+// makes complete.
+func (c *chunker) flush(tail ...byte) error {
+	err := c.task.Wait()
+	if err == nil && c.busy != nil {
+		_, err = c.out.Write(c.busy.Buf)
+	}
+	c.buf.Buf = append(c.buf.Buf, tail...)
+	if err == nil {
+		err = c.process(c.buf.Buf)
+	}
+	if err == nil {
+		_, err = c.out.Write(c.buf.Buf)
+	}
+	stage.Put(c.buf)
+	stage.Put(c.busy)
+	stage.Put(c.free)
+	c.buf, c.busy, c.free = nil, nil, nil
 	return err
 }
 

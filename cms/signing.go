@@ -60,6 +60,7 @@ func newSigning(signers []Signer, opts *SignOptions) (*signing, error) {
 		hashes = append(hashes, p.sig.Digest.Hash)
 	}
 	s.content = NewContentHash(hashes...)
+	s.content.noHead = true // what signs the content itself has been refused
 	return s, nil
 }
 

@@ -17,7 +17,7 @@ import (
 const module = "github.com/postseal/postseal/"
 
 // ground is what everybody may import.
-const ground = "internal/oid internal/der internal/ber internal/rc2 internal/keywrap internal/aead internal/alg internal/mimeraw internal/spool"
+const ground = "internal/oid internal/der internal/ber internal/rc2 internal/keywrap internal/aead internal/alg internal/mimeraw internal/spool internal/stage"
 
 // protocol is what the two protocols of the proxy may import, and sources what
 // the commands may: all that knows keys and certificates.
@@ -38,8 +38,9 @@ var rooms = map[string]string{
 	"internal/keywrap":                "internal/rc2",
 	"internal/aead":                   "",
 	"internal/alg":                    "internal/oid internal/der internal/aead internal/keywrap internal/rc2",
-	"internal/mimeraw":                "",
-	"internal/spool":                  "",
+	"internal/mimeraw":                "internal/stage",
+	"internal/spool":                  "internal/stage",
+	"internal/stage":                  "",
 	"internal/testpki":                "internal/oid internal/der",
 	"internal/peers":                  "",
 	"internal/dnstest":                "",
