@@ -71,6 +71,17 @@ func (p *process) text() string {
 	return p.log.String()
 }
 
+// said waits for the log to have a text in it.
+func (p *process) said(want string) {
+	p.t.Helper()
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(p.text(), want); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Errorf("the log does not say %q\n%s", want, p.text())
+			return
+		}
+	}
+}
+
 // told waits for what systemd is told.
 func (p *process) told(want string) {
 	p.t.Helper()

@@ -149,6 +149,7 @@ func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client)
 		p := sv.imap.Copy()
 		p.Connect, p.Route, p.TLS, p.RequireTLS, p.Server, p.Log = connect, route, config4, config4 != nil, sv.place(c), log
 		p.Open, p.LoggedIn, p.Learn, p.Secret = user.Options, user.LoggedIn, user.Learn, user.Secret
+		p.Append = user.Keeping
 		p.ServeConn(ctx, conn)
 		return
 	}
@@ -163,7 +164,7 @@ func (sv *service) proxies() {
 	c := sv.state.conf
 	if sv.conf.Protocol == config.IMAP4 {
 		sv.imap = &imapproxy.Proxy{Name: c.Server.Name, HideID: sv.conf.Upstream.ClientAddress == config.TellID, Facts: sv.state.facts,
-			Idle: time.Duration(c.Limits.IdleIMAP), SpoolDir: c.Server.Spool}
+			Undecrypted: c.IMAP.Undecrypted, MaxAppend: c.Limits.Message, Idle: time.Duration(c.Limits.IdleIMAP), SpoolDir: c.Server.Spool}
 		return
 	}
 	sv.smtp = &smtpproxy.Proxy{Name: c.Server.Name, RequireLogin: sv.conf.Login != config.LoginOptional, Handshake: time.Duration(c.Limits.Handshake),

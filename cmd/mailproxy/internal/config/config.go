@@ -264,11 +264,25 @@ type Certificates struct {
 	Harvest bool     `toml:"harvest"` // remember those of verified mail in the account's store
 }
 
+// What becomes of messages that clients store.
+const (
+	KeepAsIs   = "as-is"
+	KeepSigned = "signed"           // in the name of the sender
+	KeepSealed = "encrypted"        // to the account itself
+	KeepBoth   = "signed+encrypted" // both
+)
+
 // IMAP says how messages are shown.
 type IMAP struct {
 	Service    string `toml:"service"` // authserv-id (RFC 8601); Server.Name by default
 	TagSubject bool   `toml:"tag_subject"`
 	Facts      string `toml:"facts"` // file of what was decided of messages; "": in memory
+	// Undecrypted is the end of login names for mail as it is stored; "": none.
+	Undecrypted string `toml:"undecrypted"`
+	// Sent and Drafts say what becomes of messages that are stored there: KeepAsIs
+	// and so on.
+	Sent   string `toml:"sent"`
+	Drafts string `toml:"drafts"`
 }
 
 // Limits bound what clients can ask for.
@@ -298,6 +312,7 @@ func defaults() *Config {
 		Server:       Server{Drain: Duration(30 * time.Second)},
 		Tags:         Tags{Sign: "[sign]", Encrypt: "[encrypt]", Field: "X-Postseal"},
 		Sending:      Sending{Headers: smime.HeadersVisible},
+		IMAP:         IMAP{Sent: KeepAsIs, Drafts: KeepAsIs},
 		Trust:        Trust{Store: true},
 		Revocation:   Revocation{Mode: RevocationSoft},
 		Certificates: Certificates{Sources: []string{SourceStore}, Timeout: Duration(10 * time.Second), Harvest: true},

@@ -175,6 +175,8 @@ func TestErrors(t *testing.T) {
 		{"ldap not asked", good + "[[ldap]]\nurl = \"ldaps://x/dc=x\"\n", "ldap[0].url", 17},
 		{"ldap url", good + "[certificates]\nsources = [\"ldap\"]\n[[ldap]]\nurl = \"http://x/\"\n", "ldap[0].url", 19},
 		{"ldap password", good + "[certificates]\nsources = [\"ldap\"]\n[[ldap]]\nurl = \"ldaps://x/dc=x????bindname=cn=a\"\n", "ldap[0].password_file", 18},
+		{"sent", good + "[imap]\nsent = \"shredded\"\n", "imap.sent", 17},
+		{"drafts", good + "[imap]\ndrafts = \"\"\n", "imap.drafts", 17},
 		{"service", good + "[imap]\nservice = \"a;b\"\n", "imap.service", 17},
 		{"connections", good + "[limits]\nconnections = 0\n", "limits.connections", 17},
 		{"message", good + "[limits]\nmessage = 1\n", "limits.message", 17},

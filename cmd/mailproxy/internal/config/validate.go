@@ -191,6 +191,8 @@ func (v *validator) rest() {
 		v.oneOf("certificates.sources", s, SourceStore, SourceSMIMEA, SourceLDAP)
 	}
 	v.ldap()
+	v.oneOf("imap.sent", c.IMAP.Sent, KeepAsIs, KeepSigned, KeepSealed, KeepBoth)
+	v.oneOf("imap.drafts", c.IMAP.Drafts, KeepAsIs, KeepSigned, KeepSealed, KeepBoth)
 	v.positive("certificates.timeout", c.Certificates.Timeout, 10*time.Minute)
 	if c.IMAP.Service == "" {
 		c.IMAP.Service = c.Server.Name

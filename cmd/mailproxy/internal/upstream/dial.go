@@ -42,7 +42,10 @@ func (d *Dialer) Connect(ctx context.Context, c *Client, account string) (conn n
 		if dialErr == nil {
 			return s.Conn, greeted || s.Next != tls.NextGreeting, nil
 		}
-		errs = append(errs, &PlaceError{p.String(), dialErr})
+		if !errors.As(dialErr, new(*policy.Error)) { // which names it
+			dialErr = &PlaceError{p.String(), dialErr}
+		}
+		errs = append(errs, dialErr)
 		if ctx.Err() != nil {
 			break
 		}

@@ -247,7 +247,7 @@ func TestGone(t *testing.T) {
 	}
 	_ = gone.Close()
 	d := dialer(t, config.SMTP, config.TellNothing, gone.Addr().String(), tls.InsecurePlaintext)
-	if _, _, err = d.Connect(context.Background(), nil, ""); !errors.As(err, new(*PlaceError)) {
+	if _, _, err = d.Connect(context.Background(), nil, ""); !errors.As(err, new(*policy.Error)) {
 		t.Errorf("%v", err)
 	}
 }
