@@ -99,13 +99,16 @@ func (e *InjectionError) Error() string {
 
 // A HandshakeError says that the TLS handshake failed. The connection is closed.
 type HandshakeError struct {
-	Protocol Protocol
+	Protocol Protocol // zero if it is not known
 	// Err is the cause: of crypto/tls, crypto/x509, the context, or [ErrALPN].
 	Err error
 }
 
 func (e *HandshakeError) Error() string {
 	s := fmt.Sprintf("tls: %s: handshake: %v", e.Protocol, e.Err)
+	if !e.Protocol.valid() {
+		s = fmt.Sprintf("tls: handshake: %v", e.Err)
+	}
 	if advice := Advice(e.Err); advice != "" {
 		s += " (" + advice + ")"
 	}

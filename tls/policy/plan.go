@@ -127,7 +127,7 @@ func (d *Dialer) planMX(ctx context.Context, p *Plan) error {
 
 // planSRV finds the hosts of a service (RFC 2782).
 func (d *Dialer) planSRV(ctx context.Context, p *Plan) error {
-	domain, service := p.Target.SRV, p.Target.serviceName()
+	domain, service := p.Target.SRV, p.Target.service().name
 	name := "_" + service + "._tcp." + domain
 	answer, err := d.opts.Resolver.LookupSRV(ctx, name)
 	if err != nil {

@@ -36,13 +36,16 @@ type Target struct {
 	ServerName string
 }
 
+// A service has the name that it has in SRV records, if there are any, and a port.
+type service struct {
+	name string
+	port uint16
+}
+
 // services are the names of SRV records and the ports, by protocol, first for
 // Implicit and then for StartTLS (RFC 8314, RFC 6186, RFC 5804, RFC 6120, RFC 2782
 // and IANA's registry).
-var services = map[tls.Protocol][2]struct {
-	name string
-	port uint16
-}{
+var services = map[tls.Protocol][2]service{
 	tls.SMTP:        {{"submissions", 465}, {"submission", 587}},
 	tls.LMTP:        {{"", 24}, {"", 24}},
 	tls.IMAP:        {{"imaps", 993}, {"imap", 143}},
@@ -64,40 +67,11 @@ func (t *Target) prepared() (*Target, error) {
 			out.Protocol = tls.SMTP
 		}
 	}
-	fail := func(field, format string, args ...any) (*Target, error) {
-		return nil, &tls.ConfigError{Field: field, Problem: fmt.Sprintf(format, args...)}
-	}
-	set := 0
-	for _, s := range []string{out.Host, out.MX, out.SRV} {
-		if s != "" {
-			set++
-		}
-	}
-	service, known := services[out.Protocol]
-	at := 0
-	if out.Mode != tls.Implicit {
-		at = 1
-	}
-	switch {
-	case set != 1:
-		return fail("Target", "exactly one of Host, MX and SRV is needed")
-	case !known:
-		return fail("Protocol", "is not set")
-	case out.MX != "" && out.Protocol != tls.SMTP:
-		return fail("Protocol", "MX is for SMTP alone")
-	case out.Mode == tls.OpportunisticStartTLS:
-		return fail("Mode", "whether STARTTLS may be left out is for the policy to say")
-	case out.Mode == tls.InsecurePlaintext && out.Host == "":
-		return fail("Mode", "plaintext is for a host alone")
-	case out.Mode < tls.Implicit || out.Mode > tls.InsecurePlaintext:
-		return fail("Mode", "there is no %v", out.Mode)
-	case out.Host == "" && out.ServerName != "":
-		return fail("ServerName", "is for a host alone")
-	case out.SRV != "" && (out.Port != 0 || service[at].name == ""):
-		return fail("SRV", "there are no such records for %v, %v, or a port is given", out.Protocol, out.Mode)
+	if err := out.check(); err != nil {
+		return nil, err
 	}
 	if out.Port == 0 && out.SRV == "" {
-		out.Port = service[at].port
+		out.Port = out.service().port
 		if out.MX != "" {
 			out.Port = 25
 		}
@@ -111,19 +85,53 @@ func (t *Target) prepared() (*Target, error) {
 		}
 		clean, err := cleanHost(*field.value, field.name == "Host" || field.name == "ServerName")
 		if err != nil {
-			return fail(field.name, "%q is not a domain name", *field.value)
+			return nil, &tls.ConfigError{Field: field.name, Problem: fmt.Sprintf("%q is not a domain name", *field.value)}
 		}
 		*field.value = clean
 	}
 	return &out, nil
 }
 
-// serviceName is the name of the SRV records' service.
-func (t *Target) serviceName() string {
-	if t.Mode == tls.Implicit {
-		return services[t.Protocol][0].name
+// check finds mistakes that have nothing to do with how names are written.
+func (t *Target) check() error {
+	set := 0
+	for _, s := range []string{t.Host, t.MX, t.SRV} {
+		if s != "" {
+			set++
+		}
 	}
-	return services[t.Protocol][1].name
+	var field, problem string
+	switch {
+	case set != 1:
+		field, problem = "Target", "exactly one of Host, MX and SRV is needed"
+	case t.service().port == 0:
+		field, problem = "Protocol", "is not set"
+	case t.MX != "" && t.Protocol != tls.SMTP:
+		field, problem = "Protocol", "MX is for SMTP alone"
+	case t.Mode == tls.OpportunisticStartTLS:
+		field, problem = "Mode", "whether STARTTLS may be left out is for the policy to say"
+	case t.Mode == tls.InsecurePlaintext && t.Host == "":
+		field, problem = "Mode", "plaintext is for a host alone"
+	case t.Mode < tls.Implicit || t.Mode > tls.InsecurePlaintext:
+		field, problem = "Mode", fmt.Sprintf("there is no %v", t.Mode)
+	case t.Host == "" && t.ServerName != "":
+		field, problem = "ServerName", "is for a host alone"
+	case t.SRV != "" && t.Port != 0:
+		field, problem = "Port", "is in the SRV records"
+	case t.SRV != "" && t.service().name == "":
+		field, problem = "SRV", fmt.Sprintf("there are no such records for %v, %v", t.Protocol, t.Mode)
+	default:
+		return nil
+	}
+	return &tls.ConfigError{Field: field, Problem: problem}
+}
+
+// service is that of the protocol and the mode; its port is 0 if there is none.
+func (t *Target) service() service {
+	if t.Mode == tls.Implicit {
+		return services[t.Protocol][0]
+	}
+	return services[t.Protocol][1]
 }
 
 // cleanHost returns a name in A-labels, in lower case and without a dot at the
