@@ -14,7 +14,9 @@ type cleanOptions struct {
 	encode     bool // make the content safe for 7-bit ways (RFC 8551, Section 3.1.3)
 	keepBinary bool // leave parts with the transfer encoding binary as they are
 	spool      spool.Options
-	typeParam  string // ends a Content-Type that the root lacks
+	typeParam  string         // ends a Content-Type that the root lacks
+	legacy     *legacyDisplay // is put before the text; nil for nothing
+	cutLegacy  bool           // take such elements out
 }
 
 // A cleaner puts an entity into canonical form (RFC 8551, Section 3.1.1) while
@@ -42,6 +44,8 @@ type leaf interface {
 
 // A level is a multipart that is open.
 type level struct {
+	media    string // type of the multipart
+	parts    int    // that have begun
 	delim    []byte // "--" and the boundary
 	fallback string // the type of parts that do not tell theirs
 }
@@ -292,6 +296,7 @@ func (c *cleaner) delimiter(eol, line []byte, k int, closing bool) error {
 		c.leaf, c.line = passLeaf{c.crlf}, true
 		return nil
 	}
+	c.stack[k].parts++
 	c.head = newHead(0)
 	return nil
 }

@@ -147,7 +147,7 @@ func (e *entity) view() view {
 
 // spool returns a new buffer that is freed with the message.
 func (r *reader) spool() *spool.Buffer {
-	b := spool.New(spool.Options{Memory: r.opts.SpoolMemory, Dir: r.opts.SpoolDir, Limit: r.opts.MaxContent})
+	b := spool.New(r.msg.spool)
 	r.msg.buffers = append(r.msg.buffers, b)
 	return b
 }

@@ -15,6 +15,8 @@ type partHead struct {
 	marks    []byte // octets before the fields
 	fallback string // the type when the header does not tell
 	root     bool   // of the whole content
+	// typeParam ends a Content-Type that has to be added.
+	typeParam string
 }
 
 // startBody decides what happens to a body, and writes its header unless that
@@ -23,6 +25,9 @@ func (c *cleaner) startBody(p partHead) error {
 	m, encoding := mediaType(p.header, p.fallback), transferEncoding(p.header)
 	_, typed := p.header.Get("Content-Type")
 	untyped := p.root && !typed
+	if untyped {
+		p.typeParam = c.opts.typeParam
+	}
 	unencoded := encoding == "" || encoding == "7bit" || encoding == "8bit" || encoding == "binary"
 	if delim, ok := isMultipart(m); ok && unencoded && len(c.stack) < maxLevels {
 		if c.opts.encode && (encoding == "8bit" || encoding == "binary") {
@@ -33,15 +38,32 @@ func (c *cleaner) startBody(p partHead) error {
 		if m.Type == "multipart/digest" {
 			fallback = messageRFC822 // RFC 2046, Section 5.1.5
 		}
-		c.stack = append(c.stack, level{delim: delim, fallback: fallback})
+		c.stack = append(c.stack, level{media: m.Type, delim: delim, fallback: fallback})
 		c.leaf = passLeaf{c.crlf}
 		return c.writeHead(p)
 	}
-	if untyped && unencoded && encoding != "binary" {
+	if c.startLegacy(&p, m, encoding) {
+		return c.writeHead(p)
+	}
+	var element []byte
+	if l := c.opts.legacy; l != nil && encoding != "binary" && c.isMain(&p, m) {
+		element = l.element(m, encoding, c.opts.encode)
+		p.addLegacy(untyped)
+	}
+	if err := c.startLeaf(p, m, encoding, untyped && unencoded && encoding != "binary"); err != nil {
+		return err
+	}
+	return writeAll(c.leaf, element)
+}
+
+// startLeaf decides about the body of an entity that is no multipart. guessType
+// says that its type has to be found out.
+func (c *cleaner) startLeaf(p partHead, m mimeraw.MediaType, encoding string, guessType bool) error {
+	if guessType {
 		return c.startGuess(p, m)
 	}
-	if untyped {
-		p.setType("us-ascii" + c.opts.typeParam)
+	if _, typed := p.header.Get("Content-Type"); p.root && !typed {
+		p.setType("us-ascii")
 	}
 	// RFC 2046, Section 5.2.1: messages in messages cannot be encoded.
 	closed := strings.HasPrefix(m.Type, "message/") || strings.HasPrefix(m.Type, "multipart/")
@@ -90,12 +112,33 @@ func (c *cleaner) writeHead(p partHead) error {
 
 // setEncoding replaces the Content-Transfer-Encoding.
 func (p *partHead) setEncoding(encoding string) {
-	field := mimeraw.Field{Raw: []byte("Content-Transfer-Encoding: " + encoding + "\r\n")}
+	p.replace("Content-Transfer-Encoding", mimeraw.Field{Raw: []byte("Content-Transfer-Encoding: " + encoding + "\r\n")})
+}
+
+// addLegacy marks a part that begins with a legacyDisplay. untyped says that it
+// will get a Content-Type.
+func (p *partHead) addLegacy(untyped bool) {
+	const param = ";\r\n " + legacyParam + "=\"1\""
+	if untyped {
+		p.typeParam += param
+		return
+	}
+	for _, f := range p.header.Fields {
+		if f.Is("Content-Type") {
+			p.replace("Content-Type", withText(f, param))
+			return
+		}
+	}
+	p.setType("us-ascii" + param) // RFC 2045, Section 5.2
+}
+
+// replace puts a field in the place of all with its name, or at the end.
+func (p *partHead) replace(name string, field mimeraw.Field) {
 	out := &mimeraw.Header{Separator: p.header.Separator}
 	done := false
 	for _, f := range p.header.Fields {
 		switch {
-		case !f.Is("Content-Transfer-Encoding"):
+		case !f.Is(name):
 			out.Fields = append(out.Fields, f)
 		case !done:
 			out.Fields = append(out.Fields, field)
@@ -114,7 +157,7 @@ func (p *partHead) setEncoding(encoding string) {
 // setType puts a Content-Type behind the other fields of its kind: in front of
 // the first Content-* field.
 func (p *partHead) setType(charset string) {
-	field := mimeraw.Field{Raw: []byte("Content-Type: text/plain; charset=" + charset + "\r\n")}
+	field := mimeraw.Field{Raw: []byte("Content-Type: text/plain; charset=" + charset + p.typeParam + "\r\n")}
 	p.header = &mimeraw.Header{Fields: append([]mimeraw.Field{field}, p.header.Fields...), Separator: p.header.Separator}
 }
 
@@ -206,7 +249,7 @@ func (g *guess) unsafe() bool {
 // decide writes the header and what is held.
 func (g *guess) decide(encode bool) error {
 	if g.untyped {
-		g.part.setType(g.charset() + g.c.opts.typeParam)
+		g.part.setType(g.charset())
 	}
 	out := leaf(passLeaf{g.c.crlf})
 	if encode {

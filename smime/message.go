@@ -47,6 +47,7 @@ type Message struct {
 	bare         bool // the content has no header
 	pure         bool // the content's header has Content-* fields alone
 	buffers      []*spool.Buffer
+	spool        spool.Options // of more of them
 }
 
 // OuterHeader returns the header of the message as received. Nothing vouches
@@ -75,13 +76,17 @@ func (m *Message) Content() io.Reader { return m.content.reader() }
 
 // WriteTo writes the opened message: the fields of the message as Header says,
 // with MIME-Version, then the content. Of the content's header only the Content-*
-// fields are written, so that no field comes twice. A message without layers is
-// written as it was received. It implements io.WriterTo.
+// fields are written, so that no field comes twice; and of texts not what repeats
+// fields that were hidden (RFC 9788). A message without layers is written as it was
+// received. It implements io.WriterTo.
 func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	if len(m.Layers) == 0 {
 		return io.Copy(w, m.Content())
 	}
 	head, rest := outerHeader(m.messageFields()), m.body
+	if m.hasLegacy() {
+		return m.writeWithout(w, head)
+	}
 	switch {
 	case m.pure:
 		rest = m.content
@@ -97,6 +102,35 @@ func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	}
 	copied, err := io.Copy(w, rest.reader())
 	return int64(n) + copied, err
+}
+
+// writeWithout is WriteTo without the elements that repeat hidden fields in the
+// text (RFC 9788, Section 4.5.3).
+func (m *Message) writeWithout(w io.Writer, head []byte) (int64, error) {
+	count := &writeCounter{dst: w}
+	if err := writeAll(count, head); err != nil {
+		return count.n, err
+	}
+	c := newCleaner(count, contentFields(m.inner, true), cleanOptions{cutLegacy: true, spool: m.spool})
+	_, err := io.Copy(c, m.body.reader())
+	if err != nil {
+		c.abort()
+		return count.n, err
+	}
+	return count.n, c.Close()
+}
+
+// A writeCounter counts what is written.
+type writeCounter struct {
+	dst io.Writer
+	n   int64
+}
+
+// Write implements io.Writer.
+func (w *writeCounter) Write(p []byte) (int, error) {
+	n, err := w.dst.Write(p)
+	w.n += int64(n)
+	return n, err
 }
 
 // Close overwrites and frees what the message holds. It may be called any

@@ -83,20 +83,28 @@ func isAuthors(f mimeraw.Field) bool {
 
 // A headerProtection is how a message is written.
 type headerProtection struct {
-	policy HeaderPolicy
-	mode   string // hpClear or hpCipher
+	policy   HeaderPolicy
+	mode     string // hpClear or hpCipher
+	noLegacy bool   // no legacyDisplay
 }
 
-// protect parts a header: outer stays in front, and inner goes into the content
-// (RFC 9788, Section 5.2, in which Content-* fields of inner are the body's). With
-// HeadersUnprotected these are the Content-* fields alone. fallback is what is to
-// be added to a Content-Type that is not there yet.
-func (p headerProtection) protect(h *mimeraw.Header) (outer, inner *mimeraw.Header, fallback string) {
-	outer, inner = contentFields(h, false), contentFields(h, true)
+// A parted header is one whose outer fields stay in front, and whose inner fields
+// go into the content.
+type parted struct {
+	outer, inner *mimeraw.Header
+	typeParam    string         // is to be added to a Content-Type that is not there yet
+	legacy       *legacyDisplay // nil when nothing is hidden
+}
+
+// part parts a header (RFC 9788, Section 5.2). With HeadersUnprotected the inner
+// fields are those that describe the body.
+func (p headerProtection) part(h *mimeraw.Header) *parted {
+	outer, inner := contentFields(h, false), contentFields(h, true)
 	if p.policy == HeadersUnprotected {
-		return outer, inner, ""
+		return &parted{outer: outer, inner: inner}
 	}
 	in, front := &mimeraw.Header{}, &mimeraw.Header{}
+	legacy := &legacyDisplay{}
 	for _, f := range outer.Fields {
 		if !isAuthors(f) {
 			front.Fields = append(front.Fields, f)
@@ -107,6 +115,9 @@ func (p headerProtection) protect(h *mimeraw.Header) (outer, inner *mimeraw.Head
 		if p.mode == hpCipher {
 			shown, ok = p.policy.conceal(f)
 		}
+		if (!ok || shown.Value() != f.Value()) && slices.Contains(userFacing, strings.ToLower(f.Name())) {
+			legacy.fields = append(legacy.fields, f)
+		}
 		if !ok {
 			continue
 		}
@@ -116,14 +127,18 @@ func (p headerProtection) protect(h *mimeraw.Header) (outer, inner *mimeraw.Head
 			in.Fields = append(in.Fields, mimeraw.Field{Raw: append([]byte(fieldOuter+": "), shown.Raw...)})
 		}
 	}
-	fallback = ";\r\n hp=\"" + p.mode + "\""
+	typeParam := ";\r\n hp=\"" + p.mode + "\""
 	for _, f := range inner.Fields {
 		if f.Is("Content-Type") {
-			f = withParam(f, fallback, p.mode)
+			f = withParam(f, typeParam, p.mode)
 		}
 		in.Fields = append(in.Fields, f)
 	}
-	return front, in, fallback
+	out := &parted{outer: front, inner: in, typeParam: typeParam}
+	if len(legacy.fields) > 0 && !p.noLegacy {
+		out.legacy = legacy
+	}
+	return out
 }
 
 // withParam adds the parameter hp to a Content-Type.
@@ -137,6 +152,11 @@ func withParam(f mimeraw.Field, text, mode string) mimeraw.Field {
 			}
 		}
 	}
+	return withText(f, text)
+}
+
+// withText adds to the end of a field.
+func withText(f mimeraw.Field, text string) mimeraw.Field {
 	raw := bytes.TrimRight(f.Raw, "; \t\r\n")
 	return mimeraw.Field{Raw: append(slices.Clip(raw), text+"\r\n"...)}
 }

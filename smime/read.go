@@ -27,6 +27,7 @@ func Read(src io.Reader, opts *ReadOptions) (*Message, error) {
 		return nil, &cms.UsageError{Msg: "smime.Read: no Trust is given; nothing can be trusted by default"}
 	}
 	r := &reader{opts: *opts, src: &sourceReader{src: src}, msg: &Message{}}
+	r.msg.spool = spool.Options{Memory: r.opts.SpoolMemory, Dir: r.opts.SpoolDir, Limit: r.opts.MaxContent}
 	if r.opts.Layers <= 0 {
 		r.opts.Layers = 10
 	}

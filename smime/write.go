@@ -36,7 +36,7 @@ func Sign(w io.Writer, signers []cms.Signer, opts *SignOptions) (io.WriteCloser,
 		return nil, err
 	}
 	m := newMessageWriter(out, layer, signCleaning(&o))
-	m.protection = headerProtection{o.Headers, hpClear}
+	m.protection = headerProtection{policy: o.Headers, mode: hpClear}
 	return m, nil
 }
 
@@ -93,7 +93,7 @@ func Encrypt(w io.Writer, to []cms.Recipient, opts *EncryptOptions) (io.WriteClo
 		clean = signCleaning(&so)
 	}
 	m := newMessageWriter(out, layer, clean)
-	m.protection = headerProtection{o.Headers, hpCipher}
+	m.protection = headerProtection{o.Headers, hpCipher, o.NoLegacyDisplay}
 	return m, nil
 }
 
@@ -142,8 +142,7 @@ type messageWriter struct {
 	clean *cleanOptions // nil: line ends only
 
 	protection headerProtection
-	inside     *mimeraw.Header // what goes into the content
-	typeParam  string          // of a Content-Type that is to be added
+	parted     *parted // once the header is known
 
 	head *head
 	body io.WriteCloser // once the header is known
@@ -183,9 +182,8 @@ func (m *messageWriter) start() error {
 	if err := m.head.parse(); err != nil {
 		return err
 	}
-	var front *mimeraw.Header
-	front, m.inside, m.typeParam = m.protection.protect(m.head.header)
-	outer := append(outerHeader(front), m.layer.fields...)
+	m.parted = m.protection.part(m.head.header)
+	outer := append(outerHeader(m.parted.outer), m.layer.fields...)
 	return m.out.pass(append(outer, "\r\n"...))
 }
 
@@ -194,14 +192,14 @@ func (m *messageWriter) startBody() error {
 	if err := m.start(); err != nil {
 		return err
 	}
-	fields := m.inside
+	fields := m.parted.inner
 	if m.clean != nil {
-		m.clean.typeParam = m.typeParam
+		m.clean.typeParam, m.clean.legacy = m.parted.typeParam, m.parted.legacy
 		c := newCleaner(m.layer, fields, *m.clean)
 		m.body = &chain{c, []func() error{c.Close, m.layer.Close}}
 	} else {
 		if _, typed := fields.Get("Content-Type"); !typed {
-			fields.Fields = append([]mimeraw.Field{{Raw: []byte("Content-Type: text/plain; charset=us-ascii" + m.typeParam + "\r\n")}}, fields.Fields...)
+			fields.Fields = append([]mimeraw.Field{{Raw: []byte("Content-Type: text/plain; charset=us-ascii" + m.parted.typeParam + "\r\n")}}, fields.Fields...)
 		}
 		m.body = &chain{mimeraw.NewCRLFWriter(m.layer), []func() error{m.layer.Close}}
 		if err := writeAll(m.layer, append(fields.CRLF(), "\r\n"...)); err != nil {

@@ -45,8 +45,11 @@ type EncryptOptions struct {
 	Sign    *SignOptions
 
 	// Headers says whether the fields of the message are protected like its body,
-	// and which of them are hidden (RFC 9788).
-	Headers HeaderPolicy
+	// and which of them are hidden (RFC 9788). NoLegacyDisplay leaves out what the
+	// text begins with where fields are hidden: these fields, for people whose
+	// programs do not know how to find them. Read takes that away again.
+	Headers         HeaderPolicy
+	NoLegacyDisplay bool
 
 	// Compress compresses the content, signed or not, before it is encrypted
 	// (RFC 3274). Few programs can read that.
