@@ -4,6 +4,7 @@ import (
 	"bufio"
 	cryptotls "crypto/tls"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -232,45 +233,143 @@ func TestSClientProfiles(t *testing.T) {
 	}
 }
 
-// TestGnuTLSCLI lets gnutls-cli upgrade in each protocol, and compares the
-// channel bindings that it prints with ours.
+// TestGnuTLSCLI lets gnutls-cli upgrade in each protocol and implicitly, and
+// compares the channel bindings that it prints with ours.
 func TestGnuTLSCLI(t *testing.T) {
-	f := serverFiles(t)
 	for _, g := range guests {
-		for _, priority := range []string{"NORMAL:-VERS-ALL:+VERS-TLS1.2", "NORMAL"} {
-			t.Run(g.proto.String()+" "+priority, func(t *testing.T) {
-				cfg := g.config(t)
-				cfg.TLS.Certificates = []cryptotls.Certificate{world(t).server}
-				l := listen(t, cfg, &ListenerOptions{OnError: func(_ net.Addr, err error) { t.Log(err) }})
-				seen := serveLines(t, l)
-				_, port, _ := strings.Cut(l.Addr().String(), ":")
-				args := []string{"--starttls-proto", g.proto.String(), "--x509cafile", f.CA, "--priority", priority,
-					"--sni-hostname", serverName, "--verify-hostname", serverName, "--port", port, "127.0.0.1", "--verbose"}
-				if id := g.proto.ALPN(); id != "" {
-					args = append(args, "--alpn", id)
-				}
-				p := peers.StartProcess(t, "gnutls-bin", "gnutls-cli", args...)
-				p.WaitLog(t, "Handshake was completed")
-				say(t, p, "hello\n")
-				v := next(t, seen, p)
-				if v.err != nil || !strings.HasPrefix(v.line, "hello") {
-					t.Fatalf("%q, %v\n%s", v.line, v.err, p.Log())
-				}
-				p.WaitLog(t, "heard you")
-				log := strings.ToLower(p.Log())
-				data, err := v.session.ChannelBinding(TLSServerEndPoint)
-				if err != nil || !strings.Contains(log, "'tls-server-end-point': "+hex.EncodeToString(data)) {
-					t.Errorf("%x, %v\n%s", data, err, p.Log())
-				}
-				if data, err = v.session.ChannelBinding(TLSExporter); err != nil {
-					t.Error(err)
-				}
-				if !strings.Contains(log, "'tls-exporter': "+hex.EncodeToString(data)) {
-					t.Errorf("%x\n%s", data, p.Log())
-				}
-			})
+		for _, mode := range []Mode{StartTLS, Implicit} {
+			for _, priority := range []string{"NORMAL:-VERS-ALL:+VERS-TLS1.2", "NORMAL"} {
+				t.Run(fmt.Sprintf("%v %v %s", g.proto, mode, priority), func(t *testing.T) { gnuTLSCLI(t, g, mode, priority) })
+			}
 		}
 	}
+}
+
+func gnuTLSCLI(t *testing.T, g guest, mode Mode, priority string) {
+	cfg := g.config(t)
+	cfg.Mode = mode
+	cfg.TLS.Certificates = []cryptotls.Certificate{world(t).server}
+	l := listen(t, cfg, &ListenerOptions{OnError: func(_ net.Addr, err error) { t.Log(err) }})
+	seen := serveLines(t, l)
+	args := append(gnuTLSArgs(t, l), "--priority", priority, "--verbose")
+	if mode == StartTLS {
+		args = append(args, "--starttls-proto", g.proto.String())
+	}
+	if id := g.proto.ALPN(); id != "" {
+		args = append(args, "--alpn", id)
+	}
+	p := peers.StartProcess(t, "gnutls-bin", "gnutls-cli", args...)
+	p.WaitLog(t, "Handshake was completed")
+	say(t, p, "hello\n")
+	v := next(t, seen, p)
+	if v.err != nil || !strings.HasPrefix(v.line, "hello") {
+		t.Fatalf("%q, %v\n%s", v.line, v.err, p.Log())
+	}
+	p.WaitLog(t, "heard you")
+	log := strings.ToLower(p.Log())
+	if mode == StartTLS { // the session of an Implicit listener is made by serveLines
+		data, err := v.session.ChannelBinding(TLSServerEndPoint)
+		if err != nil || !strings.Contains(log, "'tls-server-end-point': "+hex.EncodeToString(data)) {
+			t.Errorf("%x, %v\n%s", data, err, p.Log())
+		}
+	}
+	data, err := v.session.ChannelBinding(TLSExporter)
+	if err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log, "'tls-exporter': "+hex.EncodeToString(data)) {
+		t.Errorf("%x\n%s", data, p.Log())
+	}
+}
+
+// gnuTLSArgs has gnutls-cli trust a listener.
+func gnuTLSArgs(t *testing.T, l *Listener) []string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"--x509cafile", serverFiles(t).CA, "--sni-hostname", serverName, "--verify-hostname", serverName, "--port", port, "127.0.0.1"}
+}
+
+// TestGnuTLSCertificate has gnutls-cli show a certificate, or none, where one is
+// required, after STARTTLS.
+func TestGnuTLSCertificate(t *testing.T) {
+	w := world(t)
+	user, err := w.user.WriteFiles(t.TempDir(), "user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, have := range []bool{true, false} {
+		cfg := guests[2].config(t)
+		cfg.TLS.ClientAuth, cfg.TLS.ClientCAs = cryptotls.RequireAndVerifyClientCert, w.roots
+		failures := make(chan error, 1)
+		l := listen(t, cfg, &ListenerOptions{OnError: func(_ net.Addr, err error) { failures <- err }})
+		seen := serveLines(t, l)
+		args := append(gnuTLSArgs(t, l), "--starttls-proto", "imap")
+		if have {
+			args = append(args, "--x509certfile", user.Cert, "--x509keyfile", user.Key)
+		}
+		p := peers.StartProcess(t, "gnutls-bin", "gnutls-cli", args...)
+		if !have {
+			select {
+			case err = <-failures:
+				if handshake := (*HandshakeError)(nil); !errors.As(err, &handshake) {
+					t.Errorf("%v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal(p.Log())
+			}
+			continue
+		}
+		p.WaitLog(t, "Handshake was completed")
+		say(t, p, "hello\n")
+		if v := next(t, seen, p); v.err != nil || !v.session.State().PeerCertificates[0].Equal(w.user.Cert) {
+			t.Errorf("%v\n%s", v.err, p.Log())
+		}
+	}
+}
+
+// TestReused has gnutls-cli --resume and openssl s_client -reconnect come again,
+// to implicit TLS: both must say that the session was resumed.
+func TestReused(t *testing.T) {
+	for _, version := range []uint16{cryptotls.VersionTLS12, cryptotls.VersionTLS13} {
+		cfg := &ServerConfig{Protocol: IMAP, TLS: world(t).serverTLS()}
+		cfg.TLS.MaxVersion = version
+		l := listen(t, cfg, nil)
+		greetAll(t, l)
+		p := peers.StartProcess(t, "gnutls-bin", "gnutls-cli", append(gnuTLSArgs(t, l), "--resume", "--waitresumption")...)
+		p.WaitLog(t, "This is a resumed session")
+		if version == cryptotls.VersionTLS13 {
+			continue // OpenSSL reconnects before it has read the ticket
+		}
+		p = peers.SClient(t, l.Addr().String(), "-CAfile", serverFiles(t).CA, "-servername", serverName, "-reconnect")
+		p.WaitLog(t, "hello to you")
+		_ = p.Stdin.Close()
+		<-p.Done()
+		if n := strings.Count(p.Log(), "Reused, TLS"); n != 5 {
+			t.Errorf("%d of 5 reused:\n%s", n, p.Log())
+		}
+	}
+}
+
+// greetAll greets everybody.
+func greetAll(t *testing.T, l *Listener) {
+	t.Helper()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+				_, _ = io.WriteString(conn, "* OK hello to you\r\n")
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}()
+		}
+	}()
 }
 
 // TestRSA has a server with a certificate of the other common kind.

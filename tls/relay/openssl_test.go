@@ -20,7 +20,7 @@ import (
 )
 
 // look skips a test without the program that it needs, and fails it in CI.
-func look(t *testing.T, name, debian string) {
+func look(t testing.TB, name, debian string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err == nil {
 		return
