@@ -126,11 +126,12 @@ func (d *Dialer) Dial(ctx context.Context, t *Target) (*Connection, error) {
 			failed = append(failed, h.Err)
 			continue
 		}
-		for _, address := range h.addresses() {
+		addresses := h.addresses()
+		for i, address := range addresses {
 			if len(failed) >= maxAttempts || ctx.Err() != nil {
 				break
 			}
-			c, attemptErr := d.attempt(ctx, p, h, address)
+			c, attemptErr := d.attempt(ctx, p, h, address, i < len(addresses)-1)
 			if attemptErr == nil {
 				return c, nil
 			}
@@ -163,8 +164,21 @@ func (h *Host) addresses() []string {
 	return out
 }
 
+// connectPatience is how long one address of several may take to be connected to.
+const connectPatience = 5 * time.Second
+
+// connect makes a connection without TLS. more says that there is another address.
+func (d *Dialer) connect(ctx context.Context, address string, more bool) (net.Conn, error) {
+	if more {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, connectPatience)
+		defer cancel()
+	}
+	return d.opts.Dial(ctx, "tcp", address)
+}
+
 // attempt makes one connection.
-func (d *Dialer) attempt(ctx context.Context, p *Plan, h *Host, address string) (*Connection, error) {
+func (d *Dialer) attempt(ctx context.Context, p *Plan, h *Host, address string, more bool) (*Connection, error) {
 	if d.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.opts.Timeout)
@@ -173,7 +187,7 @@ func (d *Dialer) attempt(ctx context.Context, p *Plan, h *Host, address string) 
 	fail := func(reason Reason, err error) error {
 		return &Error{Reason: reason, Server: h.Address(), Rule: h.Rule, Why: slices.Clone(h.Why), Err: err}
 	}
-	conn, err := d.opts.Dial(ctx, "tcp", address)
+	conn, err := d.connect(ctx, address, more)
 	if err != nil {
 		return nil, fail(NotReached, err)
 	}

@@ -83,16 +83,27 @@ func lookupReason(err error) Reason {
 // leads to, or "" if DNSSEC does not vouch for it, and own says whether DNSSEC
 // vouches for where the host's own name leads.
 func (h *Host) resolve(ctx context.Context, r dane.Resolver) (base string, own bool, err error) {
-	secure := true
-	for _, lookup := range []func(context.Context, string) (*dane.Answer[netip.Addr], error){r.LookupAAAA, r.LookupA} {
-		answer, lookupErr := lookup(ctx, h.Name)
-		if lookupErr != nil {
-			return "", false, lookupErr
-		}
-		h.Addresses = append(h.Addresses, answer.Records...)
-		secure, base = secure && answer.Secure, answer.Name
+	six, err := r.LookupAAAA(ctx, h.Name)
+	if err != nil {
+		return "", false, err
 	}
-	h.Addresses = h.Addresses[:min(len(h.Addresses), maxAddresses)]
+	four, err := r.LookupA(ctx, h.Name)
+	if err != nil {
+		return "", false, err
+	}
+	// RFC 8305, Section 4: both families in turn, so that neither hides the other.
+	for i := range max(len(six.Records), len(four.Records)) {
+		for _, list := range [][]netip.Addr{six.Records, four.Records} {
+			if i < len(list) && len(h.Addresses) < maxAddresses {
+				h.Addresses = append(h.Addresses, list[i])
+			}
+		}
+	}
+	secure := six.Secure && four.Secure
+	base = four.Name
+	if len(four.Records) == 0 {
+		base = six.Name
+	}
 	if secure || base == h.Name {
 		if !secure {
 			base = ""

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -282,5 +284,51 @@ func TestBySRV(t *testing.T) {
 	}
 	if first["a"] < 1600 || first["b"] < 80 || first["z"] == 0 || first["z"] > 100 {
 		t.Errorf("%v", first)
+	}
+}
+
+// manyAddresses has a host with addresses of both families.
+type manyAddresses struct{ dane.Resolver }
+
+func (manyAddresses) LookupAAAA(_ context.Context, name string) (*dane.Answer[netip.Addr], error) {
+	out := &dane.Answer[netip.Addr]{Name: name}
+	for i := range 30 {
+		out.Records = append(out.Records, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}))
+	}
+	return out, nil
+}
+
+func (manyAddresses) LookupA(_ context.Context, name string) (*dane.Answer[netip.Addr], error) {
+	return &dane.Answer[netip.Addr]{Name: name, Records: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}}, nil
+}
+
+func (manyAddresses) LookupMX(_ context.Context, name string) (*dane.Answer[dane.MX], error) {
+	out := &dane.Answer[dane.MX]{Name: name}
+	for i := range 30 {
+		out.Records = append(out.Records, dane.MX{Preference: uint16(30 - i), Host: "mx" + strconv.Itoa(30-i) + ".example"})
+	}
+	return out, nil
+}
+
+// TestAttempts tries both families, not too much of either, and not for too long.
+func TestAttempts(t *testing.T) {
+	var tried []string
+	d, err := New(&Options{Policy: Policy{Base: Opportunistic}, Resolver: manyAddresses{}, Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+		tried = append(tried, address)
+		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > connectPatience && len(tried)%maxAddresses != 0 {
+			t.Errorf("%s may take until %v", address, deadline)
+		}
+		return nil, errors.New("no route")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Dial(t.Context(), &Target{MX: "example.org"})
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Reason != NotReached || len(e.Others) != maxAttempts-1 || e.Server != "mx1.example:25" {
+		t.Errorf("got %v", err)
+	}
+	if len(tried) != maxAttempts || tried[0] != "[2001:db8::]:25" || tried[1] != "192.0.2.1:25" || tried[3] != "192.0.2.2:25" || tried[4] != "[2001:db8::2]:25" {
+		t.Errorf("tried %v", tried)
 	}
 }

@@ -168,7 +168,7 @@ func (p *prober) adviseRest() {
 	case !r.Resumption.Ticket && !h.ClientCertificate.Required:
 		r.advise(Note, "the server gave no session ticket: every connection takes a full handshake")
 	case r.Resumption.Ticket && !r.Resumption.Resumed && r.Resumption.Error == "" && p.opts.now().Before(r.Certificates[0].NotAfter):
-		r.advise(Warning, "the server gave a session ticket and did not take it; do all of its hosts and processes share the keys of tickets?")
+		r.advise(Note, "the server gave a session ticket and did not take it; do all of its hosts and processes share the keys of tickets?")
 	}
 	if c := h.ClientCertificate; c.Required {
 		r.advise(Note, "the server wants a client certificate: give one with --client-cert FILE")

@@ -3,6 +3,7 @@ package tlstool
 import (
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 )
@@ -20,7 +21,10 @@ func (r *Report) WriteText(w io.Writer) error {
 	if r.StartTLS {
 		what += " with STARTTLS"
 	}
-	t.line("%s", what)
+	if host, _, err := net.SplitHostPort(r.Target); err == nil && host != r.ServerName {
+		what += ", as " + r.ServerName
+	}
+	t.line("%s", printable(what))
 	r.writeHandshake(t)
 	for i, c := range r.Certificates {
 		t.row(fmt.Sprintf("certificate %d", i+1), "%s", c.Subject)
