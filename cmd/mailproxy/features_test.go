@@ -351,3 +351,44 @@ func TestNewCertificate(t *testing.T) {
 	}
 	_ = again.Close()
 }
+
+// TestSlowClients ends connections of those who do not log in, whatever they do
+// meanwhile, and leaves those who have.
+func TestSlowClients(t *testing.T) {
+	w := testWorld(t)
+	w.edit(t, "[trust]", "[limits]\nlogin = \"600ms\"\n\n[trust]")
+	if err := w.start(t.Context(), discard()); err != nil {
+		t.Fatal(err)
+	}
+	for _, protocol := range []string{config.SMTP, config.IMAP4} {
+		good, err := w.talk(protocol, w.address(protocol))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad, err := dialClient(bounded(t), w.address(protocol))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		go func() {
+			for {
+				if _, writeErr := io.WriteString(bad, "x"); writeErr != nil {
+					return
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+		}()
+		if _, err = io.Copy(io.Discard, bad); time.Since(begun) > 5*time.Second {
+			t.Errorf("%s: it took %v: %v", protocol, time.Since(begun), err)
+		}
+		_ = bad.Close()
+		line, want := "NOOP", "250"
+		if protocol == config.IMAP4 {
+			line, want = "d NOOP", "d OK"
+		}
+		if err = good.say(line, want); err != nil {
+			t.Errorf("%s: %v", protocol, err)
+		}
+		_ = good.conn.Close()
+	}
+}

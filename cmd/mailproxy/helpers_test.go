@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"log/slog"
 	"os"
 	"strings"
@@ -62,3 +63,8 @@ func (w *world) edit(t testing.TB, old, changed string) {
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// plain is the response of PLAIN (RFC 4616) in base64.
+func plain(name, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte("\x00" + name + "\x00" + password))
+}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +30,8 @@ type process struct {
 	cmd    *exec.Cmd
 	socket *net.UnixConn // that of systemd
 	logged chan struct{} // closed when the log has ended
+
+	stopping atomic.Bool // SIGTERM has been sent, or is about to be
 
 	mu  sync.Mutex
 	log bytes.Buffer
@@ -69,6 +72,25 @@ func (p *process) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.log.String()
+}
+
+// listening returns where the log says that the listeners are, n of them.
+func (p *process) listening(n int) []string {
+	p.t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		var out []string
+		for line := range strings.Lines(p.text()) {
+			var entry struct{ Msg, Address string }
+			if err := json.Unmarshal([]byte(line), &entry); err == nil && entry.Msg == "listening" {
+				out = append(out, entry.Address)
+			}
+		}
+		if len(out) == n {
+			return out
+		}
+	}
+	p.t.Fatalf("the log does not have %d listeners\n%s", n, p.text())
+	return nil
 }
 
 // said waits for the log to have a text in it.

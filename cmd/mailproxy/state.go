@@ -139,6 +139,18 @@ func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client)
 	}
 	user := sv.state.accounts.Connection(sv.log)
 	defer user.Close()
+	loggedIn := user.LoggedIn
+	if sv.conf.Login != config.LoginOptional {
+		late := time.AfterFunc(time.Duration(sv.state.conf.Limits.Login), func() {
+			sv.log.Info("a client has not logged in for too long", "client", c.Addr.Addr().String())
+			_ = conn.Close() // there is nothing that could be lost
+		})
+		defer late.Stop()
+		loggedIn = func(login string, password []byte) {
+			late.Stop()
+			user.LoggedIn(login, password)
+		}
+	}
 	connect := func(ctx context.Context) (net.Conn, bool, error) { return sv.connect(ctx, c, "") }
 	var route func(ctx context.Context, account string) (net.Conn, bool, error)
 	if sv.dial.ByLogin() {
@@ -148,14 +160,14 @@ func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client)
 	if sv.conf.Protocol == config.IMAP4 {
 		p := sv.imap.Copy()
 		p.Connect, p.Route, p.TLS, p.RequireTLS, p.Server, p.Log = connect, route, config4, config4 != nil, sv.place(c), log
-		p.Open, p.LoggedIn, p.Learn, p.Secret = user.Options, user.LoggedIn, user.Learn, user.Secret
+		p.Open, p.LoggedIn, p.Learn, p.Secret = user.Options, loggedIn, user.Learn, user.Secret
 		p.Append = user.Keeping
 		p.ServeConn(ctx, conn)
 		return
 	}
 	p := sv.smtp.Copy()
 	p.Connect, p.Route, p.TLS, p.Log = connect, route, config4, log
-	p.Keys, p.LoggedIn = user.Keys, user.LoggedIn
+	p.Keys, p.LoggedIn = user.Keys, loggedIn
 	p.ServeConn(ctx, conn)
 }
 

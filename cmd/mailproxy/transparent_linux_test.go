@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	cryptotls "crypto/tls"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -190,11 +189,7 @@ func forward(t *testing.T, from, to string) {
 					return
 				}
 				defer func() { _ = up.Close() }()
-				go func() {
-					_, _ = io.Copy(up, conn)
-					_ = up.Close()
-				}()
-				_, _ = io.Copy(conn, up)
+				join(conn, up)
 			}()
 		}
 	}()

@@ -91,7 +91,7 @@ func TestUnlockAtLogin(t *testing.T) {
 		t.Errorf("%d users are left", users())
 	}
 	var wg sync.WaitGroup
-	for range 20 {
+	for range 6 {
 		wg.Go(func() {
 			c := s.Connection(quiet)
 			defer c.Close()

@@ -294,6 +294,7 @@ type Limits struct {
 	IdleSMTP    Duration `toml:"idle_smtp"`
 	IdleIMAP    Duration `toml:"idle_imap"`
 	Handshake   Duration `toml:"handshake"`
+	Login       Duration `toml:"login"` // until a client has logged in, where it has to
 }
 
 // A Duration is written as "30s" or "5m".
@@ -317,6 +318,6 @@ func defaults() *Config {
 		Revocation:   Revocation{Mode: RevocationSoft},
 		Certificates: Certificates{Sources: []string{SourceStore}, Timeout: Duration(10 * time.Second), Harvest: true},
 		Limits: Limits{Connections: 1000, Message: 100 << 20, Recipients: 1000, IdleSMTP: Duration(5 * time.Minute),
-			IdleIMAP: Duration(30 * time.Minute), Handshake: Duration(30 * time.Second)},
+			IdleIMAP: Duration(30 * time.Minute), Handshake: Duration(30 * time.Second), Login: Duration(3 * time.Minute)},
 	}
 }

@@ -242,4 +242,5 @@ func (v *validator) limits() {
 	v.positive("limits.idle_smtp", l.IdleSMTP, 24*time.Hour)
 	v.positive("limits.idle_imap", l.IdleIMAP, 24*time.Hour)
 	v.positive("limits.handshake", l.Handshake, 10*time.Minute)
+	v.positive("limits.login", l.Login, 24*time.Hour)
 }
