@@ -38,6 +38,8 @@ type ClientConfig struct {
 	// Timeout bounds dialogue and handshake together, besides the context;
 	// DefaultTimeout when zero, none when negative.
 	Timeout time.Duration
+	// Figures count the handshakes; nil counts nothing.
+	Figures *Figures
 }
 
 // Client brings a connection that has just been dialled to TLS: in the modes
@@ -214,7 +216,9 @@ func (c *client) upgrade(ctx context.Context, conn net.Conn) (*Session, error) {
 		}
 	}
 	t := cryptotls.Client(conn, c.TLS)
-	if err := t.HandshakeContext(ctx); err != nil {
+	err := t.HandshakeContext(ctx)
+	c.Figures.count(t, err)
+	if err != nil {
 		return nil, &HandshakeError{c.Protocol, err}
 	}
 	s.Conn, s.TLS = t, t

@@ -43,6 +43,8 @@ type ServerConfig struct {
 	// MaxCommands is how many commands a client may give before STARTTLS; 20
 	// when zero.
 	MaxCommands int
+	// Figures count the handshakes; nil counts nothing.
+	Figures *Figures
 }
 
 // A Server brings accepted connections to TLS. It may be used by several
@@ -257,7 +259,9 @@ func (s *Server) handshake(ctx context.Context, session *Session) error {
 	}
 	note := chosenCertificate{leaf: s.only}
 	t := cryptotls.Server(session.Conn, s.cfg.TLS)
-	if err := t.HandshakeContext(context.WithValue(ctx, certificateKey{}, &note)); err != nil {
+	err := t.HandshakeContext(context.WithValue(ctx, certificateKey{}, &note))
+	s.cfg.Figures.count(t, err)
+	if err != nil {
 		return &HandshakeError{s.cfg.Protocol, err}
 	}
 	session.Conn, session.TLS, session.local = t, t, note.leaf

@@ -60,7 +60,9 @@ func TestChannelBinding(t *testing.T) {
 		cfg := startTLS(t, IMAP)
 		cfg.TLS.MaxVersion = version
 		cfg.TLS.ClientSessionCache = cryptotls.NewLRUClientSessionCache(4)
-		server := newServer(t, guests[2].config(t))
+		serverCfg := guests[2].config(t)
+		cfg.Figures, serverCfg.Figures = new(Figures), new(Figures)
+		server := newServer(t, serverCfg)
 		seen := make(map[string]bool)
 		for i := range 3 {
 			c, s := pair(t, server, cfg)
@@ -83,6 +85,11 @@ func TestChannelBinding(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			_, _ = c.Close(), s.Close()
+		}
+		for _, f := range []*Figures{cfg.Figures, serverCfg.Figures} {
+			if f.Full() != 1 || f.Resumed() != 2 || f.Failed() != 0 {
+				t.Errorf("%x: %d full, %d resumed, %d failed", version, f.Full(), f.Resumed(), f.Failed())
+			}
 		}
 	}
 }

@@ -42,6 +42,9 @@ type Options struct {
 	// none when negative. A resumed session is judged as a new one is, by the
 	// certificate that it began with.
 	Sessions int
+	// Figures count the handshakes; nil counts nothing. A server that the policy refuses
+	// counts as one that failed.
+	Figures *tls.Figures
 	// Timeout bounds each attempt from the connection to the end of the handshake;
 	// tls.DefaultTimeout when zero.
 	Timeout time.Duration
@@ -193,7 +196,7 @@ func (d *Dialer) attempt(ctx context.Context, p *Plan, h *Host, address string, 
 	}
 	var verdict *Verdict
 	cfg := &tls.ClientConfig{Protocol: p.Target.Protocol, Mode: p.Target.Mode, ALPN: d.opts.ALPN, LocalName: d.opts.LocalName,
-		Domain: d.domain(p), Timeout: -1, TLS: d.tls(h, &verdict)}
+		Domain: d.domain(p), Timeout: -1, TLS: d.tls(h, &verdict), Figures: d.opts.Figures}
 	if h.Rule == RuleOpportunistic && cfg.Mode == tls.StartTLS && cfg.Protocol != tls.XMPP {
 		cfg.Mode = tls.OpportunisticStartTLS
 	}

@@ -155,7 +155,8 @@ func TestResumed(t *testing.T) {
 	cert := a.issue(t, nil, "localhost")
 	port := serveTLS(t, tls.IMAP, tls.Implicit, cert)
 	now := time.Now()
-	d, err := New(&Options{Roots: a.roots(), Time: func() time.Time { return now }})
+	figures := new(tls.Figures)
+	d, err := New(&Options{Roots: a.roots(), Time: func() time.Time { return now }, Figures: figures})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +186,9 @@ func TestResumed(t *testing.T) {
 	_, err = connect()
 	if e, ok := errors.AsType[*Error](err); !ok || e.Reason != CertificateTime {
 		t.Errorf("got %v", err)
+	}
+	if figures.Full() != 1 || figures.Resumed() != 1 || figures.Failed() != 2 {
+		t.Errorf("%d full, %d resumed, %d failed", figures.Full(), figures.Resumed(), figures.Failed())
 	}
 }
 
