@@ -23,7 +23,7 @@ const ground = "internal/oid internal/der internal/ber internal/rc2 internal/key
 // the commands may: all that knows keys and certificates.
 const (
 	protocol = ground + " pki cms smime keystore tls tls/relay internal/recipients internal/saslrelay"
-	sources  = ground + " pki pki/ca pki/fetch pki/dane pki/dane/dnsclient cms smime keystore keystore/store keystore/pkcs11 keystore/smimea keystore/ldap keystore/files tls tls/relay tls/certs tls/mtasts tls/policy internal/recipients"
+	sources  = ground + " pki pki/ca pki/fetch pki/dane pki/dane/dnsclient cms smime keystore keystore/store keystore/pkcs11 keystore/keyring keystore/smimea keystore/ldap keystore/files tls tls/relay tls/certs tls/mtasts tls/policy internal/recipients"
 	proxies  = " internal/facts internal/policy internal/mimetree internal/render internal/saslrelay internal/outgoing internal/smtpproxy internal/milter internal/imapproxy"
 )
 
