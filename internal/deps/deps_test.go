@@ -58,6 +58,7 @@ var rooms = map[string]string{
 	"keystore":                        ground + " pki cms",
 	"keystore/store":                  ground + " pki cms keystore",
 	"keystore/pkcs11":                 ground + " pki cms keystore",
+	"keystore/keyring":                ground + " pki keystore keystore/store",
 	"keystore/files":                  ground + " pki cms keystore",
 	"keystore/ldap":                   ground + " pki cms keystore tls",
 	"keystore/smimea":                 ground + " pki pki/dane pki/dane/dnsclient cms keystore",
