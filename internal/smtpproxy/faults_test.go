@@ -28,7 +28,7 @@ type cutter struct {
 	forward bool // the line itself still gets through
 	n       int  // lines so far
 	cut     bool
-	running sync.WaitGroup
+	active  int // connections
 }
 
 func newCutter(t testing.TB, addr string) *cutter {
@@ -45,7 +45,11 @@ func newCutter(t testing.TB, addr string) *cutter {
 				_ = conn.Close()
 				continue
 			}
-			c.running.Go(func() { c.pass(conn.(*net.TCPConn), server.(*net.TCPConn)) })
+			c.begin(1)
+			go func() {
+				defer c.begin(-1)
+				c.pass(conn.(*net.TCPConn), server.(*net.TCPConn))
+			}()
 		}
 	}()
 	return c
@@ -61,10 +65,22 @@ func (c *cutter) set(at int, forward bool) {
 // wait waits until the server has done with what it got, and reports whether a
 // connection was cut.
 func (c *cutter) wait() bool {
-	c.running.Wait()
+	for {
+		c.mu.Lock()
+		active, cut := c.active, c.cut
+		c.mu.Unlock()
+		if active == 0 {
+			return cut
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// begin counts connections.
+func (c *cutter) begin(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.cut
+	c.active += n
 }
 
 // count counts a line: whether it gets through, and whether more does.
