@@ -26,7 +26,7 @@ type backend struct {
 // NewSession implements smtp.Backend. It connects to the upstream, whose
 // extensions are those of the answer to EHLO, unless it depends on who logs in.
 func (b *backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
-	s := &session{b: b, p: b.p, ctx: b.ctx, server: c.Server(), helo: c.Hostname()}
+	s := &session{b: b, p: b.p, ctx: b.ctx, server: c.Server()}
 	if b.p.Route == nil {
 		conn, greeted, err := b.p.Connect(b.ctx)
 		if err = s.greet(conn, greeted, err); err != nil {
@@ -49,9 +49,6 @@ func (s *session) greet(conn net.Conn, greeted bool, err error) error {
 	up, err := newUpstream(conn, greeted)
 	if err == nil {
 		err = up.hello(s.p.Name)
-	}
-	if err == nil && s.p.XClient {
-		err = up.xclient(s.b.client, s.helo, s.p.Name)
 	}
 	if err != nil {
 		_ = conn.Close()

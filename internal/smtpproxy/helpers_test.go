@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/postseal/postseal/internal/mailtest"
+	"github.com/postseal/postseal/internal/policy"
 	"github.com/postseal/postseal/internal/testpki"
 )
 
@@ -22,16 +23,21 @@ import (
 // the end.
 func serve(t testing.TB, p *Proxy, upstream string) string {
 	t.Helper()
-	if p.Name == "" {
-		p.Name = "proxy.test"
-	}
 	if p.Connect == nil {
 		p.Connect = func(context.Context) (net.Conn, bool, error) {
 			conn, err := net.Dial("tcp", upstream)
 			return conn, false, err
 		}
 	}
-	l := mailtest.Listen(t)
+	return serveOn(t, p, mailtest.Listen(t))
+}
+
+// serveOn serves the connections of a listener.
+func serveOn(t testing.TB, p *Proxy, l net.Listener) string {
+	t.Helper()
+	if p.Name == "" {
+		p.Name = "proxy.test"
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -153,3 +159,6 @@ func tlsConfigs(t testing.TB) (server, client *cryptotls.Config) {
 	return &cryptotls.Config{Certificates: []cryptotls.Certificate{{Certificate: [][]byte{p.Cert.Raw}, PrivateKey: p.Key}}},
 		&cryptotls.Config{RootCAs: pool, ServerName: "localhost"}
 }
+
+// requireAll requires encryption to everybody.
+func requireAll() policy.Rule { return policy.Rule{Encrypt: mailtest.Level(policy.EncryptRequire)} }

@@ -47,9 +47,6 @@ type Proxy struct {
 	TLS       *cryptotls.Config
 	Handshake time.Duration
 
-	// XClient tells an upstream that knows XCLIENT the address of the client.
-	XClient bool
-
 	// RequireLogin refuses mail of clients that have not logged in. The upstream
 	// may take everything that comes from this host.
 	RequireLogin bool
@@ -96,7 +93,7 @@ type Proxy struct {
 	once    sync.Once // for what follows
 	sealer  *outgoing.Sealer
 	toTLS   *tls.Server
-	problem error // of the configuration of TLS
+	problem error  // of the configuration of TLS
 	base    *Proxy // with which it shares the keys of TLS sessions, of a copy
 }
 
@@ -104,7 +101,7 @@ type Proxy struct {
 // given another TLS, and may be given other fields before it serves: for one
 // connection, say.
 func (p *Proxy) Copy() *Proxy {
-	return &Proxy{Name: p.Name, Connect: p.Connect, Route: p.Route, TLS: p.TLS, Handshake: p.Handshake, XClient: p.XClient,
+	return &Proxy{Name: p.Name, Connect: p.Connect, Route: p.Route, TLS: p.TLS, Handshake: p.Handshake,
 		RequireLogin: p.RequireLogin, LoggedIn: p.LoggedIn, Keys: p.Keys, Rules: p.Rules, Tags: p.Tags, Replies: p.Replies,
 		Memory: p.Memory, Headers: p.Headers, MaxMessage: p.MaxMessage, MaxRecipients: p.MaxRecipients, Idle: p.Idle,
 		SpoolDir: p.SpoolDir, Log: p.Log, Now: p.Now, base: p}

@@ -23,7 +23,6 @@ type session struct {
 	up  *upstream // nil with Route, as long as nobody has tried to log in
 
 	server         *smtp.Server // of the client's connection
-	helo           string       // what the client calls itself
 	refusal        error        // what everything is answered with; may be nil
 	authenticating bool         // the upstream waits for a response
 	loggedIn       bool

@@ -339,35 +339,6 @@ func (u *upstream) lastWord() *Reply {
 	return r
 }
 
-// xclient tells an upstream that knows XCLIENT who the client is. It is the one of
-// Postfix; what the upstream does not list is not said, and one that does not have
-// it is told nothing.
-func (u *upstream) xclient(client net.Addr, helo, name string) error {
-	addr, ok := client.(*net.TCPAddr)
-	if !u.has("XCLIENT") || !ok {
-		return nil
-	}
-	ip := addr.AddrPort().Addr().Unmap()
-	said := map[string]string{"ADDR": ip.String(), "PORT": strconv.Itoa(addr.Port), "NAME": "[UNAVAILABLE]", "PROTO": "ESMTP", "HELO": xtext(helo)}
-	if ip.Is6() {
-		said["ADDR"] = "IPV6:" + ip.WithZone("").String()
-	}
-	line := "XCLIENT"
-	for _, attribute := range strings.Fields(strings.ToUpper(u.extensions["XCLIENT"])) {
-		if value, known := said[attribute]; known && len(line)+len(value) < maxInitial-16 {
-			line += " " + attribute + "=" + value
-		}
-	}
-	r, err := u.command("%s", line)
-	if err == nil && !r.good() {
-		err = r
-	}
-	if err != nil {
-		return err
-	}
-	return u.hello(name) // it starts anew
-}
-
 // quit ends the conversation; nothing is waiting for an answer.
 func (u *upstream) quit() {
 	if u.err == nil {
