@@ -36,6 +36,9 @@ type Options struct {
 
 	// NoExtendedErrors makes the resolver keep to itself why it fails.
 	NoExtendedErrors bool
+	// Port53 has the resolver listen at port 53, for programs that know no other. It
+	// takes root, and Linux, where all of 127.0.0.0/8 is there.
+	Port53 bool
 	// NSEC3 has the signed zone deny by hashed names.
 	NSEC3 bool
 }
@@ -231,6 +234,9 @@ func (w *World) startUnbound(tb testing.TB, opts *Options) {
 		ede = "no"
 	}
 	w.Resolver = freePort(tb)
+	if opts.Port53 {
+		w.Resolver = netip.AddrPortFrom(w.Resolver.Addr(), 53) // a random address, where nobody is
+	}
 	var config strings.Builder
 	fmt.Fprintf(&config, `
 server:

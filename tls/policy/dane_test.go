@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postseal/postseal/pki/dane"
 	"github.com/postseal/postseal/tls"
 )
 
@@ -31,6 +32,20 @@ type scene struct {
 func checkScenes(t *testing.T, scenes []scene, change func(*Options)) {
 	t.Helper()
 	z := &zone{}
+	set(t, z, scenes)
+	r := z.start(t)
+	for i := range scenes {
+		s := &scenes[i]
+		t.Run(s.name, func(t *testing.T) {
+			c, err := s.dial(t, r, change)
+			s.check(t, c, err)
+		})
+	}
+}
+
+// set starts the servers of scenes.
+func set(t *testing.T, z *zone, scenes []scene) {
+	t.Helper()
 	for i := range scenes {
 		s := &scenes[i]
 		var port uint16
@@ -49,26 +64,23 @@ func checkScenes(t *testing.T, scenes []scene, change func(*Options)) {
 			s.target.Port = port
 		}
 	}
-	r := z.start(t)
-	for i := range scenes {
-		s := &scenes[i]
-		t.Run(s.name, func(t *testing.T) {
-			p, err := Parse(s.policy)
-			if err != nil {
-				t.Fatal(err)
-			}
-			opts := &Options{Policy: p, Resolver: r, Roots: newAuthority(t).roots(), Timeout: 10 * time.Second}
-			if change != nil {
-				change(opts)
-			}
-			d, err := New(opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := d.Dial(t.Context(), &s.target)
-			s.check(t, c, err)
-		})
+}
+
+func (s *scene) dial(t *testing.T, r dane.Resolver, change func(*Options)) (*Connection, error) {
+	t.Helper()
+	p, err := Parse(s.policy)
+	if err != nil {
+		t.Fatal(err)
 	}
+	opts := &Options{Policy: p, Resolver: r, Roots: newAuthority(t).roots(), Timeout: 10 * time.Second}
+	if change != nil {
+		change(opts)
+	}
+	d, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Dial(t.Context(), &s.target)
 }
 
 func (s *scene) check(t *testing.T, c *Connection, err error) {
@@ -114,8 +126,19 @@ func mx(domain string, records ...string) []string {
 
 const anything = "dane mta-sts opportunistic"
 
+const mxNotSigned = "MX not signed, host signed"
+
 // TestDANE is RFC 7672 with MX records, a signed DNS and real handshakes.
 func TestDANE(t *testing.T) {
+	checkScenes(t, daneScenes(t), func(o *Options) {
+		// What MTA-STS says is another test's; here it must not be asked where DANE
+		// decides, and knows nothing else.
+		o.MTASTS = noPolicies(t, o.Resolver)
+	})
+}
+
+func daneScenes(t *testing.T) []scene {
+	t.Helper()
 	a := newAuthority(t)
 	good := func(n string) *cryptotls.Certificate { return a.issue(t, nil, "mx."+n+".example") }
 	old := a.issue(t, expired, "elsewhere.example")
@@ -127,7 +150,7 @@ func TestDANE(t *testing.T) {
 	}
 	noRootSent := short(good("whole"))
 	noKeySent := short(good("bare"))
-	scenes := []scene{
+	return []scene{
 		{name: "3 1 1, expired and for another name", policy: anything, cert: old, zone: mx("ee.example", key(old)), target: domain("ee"), rule: RuleDANE, tlsa: "3 1 1"},
 		{name: "3 0 2", policy: "dane-only", cert: c["key"], zone: mx("key.example", tlsa(3, 0, 2, c["key"].Leaf)), target: domain("key"), rule: RuleDANE, tlsa: "3 0 2"},
 		{name: "2 0 1", policy: anything, cert: good("ta"), zone: mx("ta.example", tlsa(2, 0, 1, a.ca.Cert)), target: domain("ta"), rule: RuleDANE, found: "mx.ta.example", tlsa: "2 0 1"},
@@ -155,7 +178,12 @@ func TestDANE(t *testing.T) {
 		{name: "not signed, required, for the host", policy: "dane", cert: a.issue(t, nil, "mx.b.unsigned.example"), zone: mx("b.unsigned.example", wrong), target: Target{MX: "b.unsigned.example"}, reason: NameMismatch},
 		{name: "not signed, required, for the domain", policy: "dane", cert: a.issue(t, nil, "c.unsigned.example"), zone: mx("c.unsigned.example", wrong), target: Target{MX: "c.unsigned.example"}, rule: RulePKIX, found: "c.unsigned.example"},
 		{name: "not signed, dane-only", policy: "dane-only", cert: c["unsigned"], zone: mx("d.unsigned.example", key(c["unsigned"])), target: Target{MX: "d.unsigned.example"}, reason: NoTLSA},
-		{name: "MX not signed, host signed", policy: anything, cert: old, zone: []string{"e.unsigned.example. MX 1 mx.key.example.", "_@._tcp.mx.key.example. " + wrong}, target: Target{MX: "e.unsigned.example"}, rule: RuleOpportunistic},
+		{name: mxNotSigned, policy: anything, cert: old, zone: []string{"e.unsigned.example. MX 1 mx.key.example.", "_@._tcp.mx.key.example. " + wrong}, target: Target{MX: "e.unsigned.example"}, reason: TLSAMismatch},
+		{name: mxNotSigned + ", matches", policy: anything, cert: old, zone: []string{"g.unsigned.example. MX 1 mx.key.example.", "_@._tcp.mx.key.example. " + key(old)}, target: Target{MX: "g.unsigned.example"}, rule: RuleEncrypted, tlsa: "3 1 1"},
+		{name: mxNotSigned + ", matches, required", policy: "dane", cert: a.issue(t, nil, "h.unsigned.example"), zone: []string{"h.unsigned.example. MX 1 mx.key.example.", "_@._tcp.mx.key.example. " + tlsa(2, 1, 1, a.ca.Cert)}, target: Target{MX: "h.unsigned.example"}, rule: RulePKIX, found: "h.unsigned.example", tlsa: "2 1 1"},
+		{name: mxNotSigned + ", no STARTTLS", policy: anything, zone: []string{"i.unsigned.example. MX 1 mx.key.example.", "_@._tcp.mx.key.example. " + wrong}, target: Target{MX: "i.unsigned.example"}, reason: NoStartTLS},
+		{name: mxNotSigned + ", dane-only", policy: "dane-only", cert: old, zone: []string{"j.unsigned.example. MX 1 mx.key.example.", "_@._tcp.mx.key.example. " + key(old)}, target: Target{MX: "j.unsigned.example"}, reason: NoTLSA},
+		{name: mxNotSigned + ", forged", policy: anything, cert: old, zone: []string{"k.unsigned.example. MX 1 good.bogus.example.", "_@._tcp.good.bogus.example. " + wrong}, target: Target{MX: "k.unsigned.example"}, reason: Bogus},
 		{name: "bogus TLSA", policy: anything, cert: old, zone: []string{"bogus-tlsa.example. MX 1 good.bogus.example.", "good.bogus.example. A 127.0.0.1",
 			"good.bogus.example. AAAA ::1", "_@._tcp.good.bogus.example. " + key(old)}, target: domain("bogus-tlsa"), reason: Bogus},
 		{name: "bogus MX", policy: anything, cert: old, zone: []string{"bad.bogus.example. MX 1 mx.key.example."}, target: Target{MX: "bad.bogus.example"}, reason: Bogus},
@@ -183,11 +211,6 @@ func TestDANE(t *testing.T) {
 		{name: "host by address", policy: "dane", cert: a.issue(t, nil, "", "127.0.0.1"), target: Target{Protocol: tls.IMAP, Host: "127.0.0.1"}, rule: RulePKIX, found: "127.0.0.1"},
 		{name: "host that the DNS does not know", policy: "dane", cert: a.issue(t, nil, "localhost"), target: Target{Protocol: tls.IMAP, Host: "localhost"}, rule: RulePKIX, found: "localhost"},
 	}
-	checkScenes(t, scenes, func(o *Options) {
-		// What MTA-STS says is another test's; here it must not be asked where DANE
-		// decides, and knows nothing else.
-		o.MTASTS = noPolicies(t, o.Resolver)
-	})
 }
 
 // srvName puts an SRVName (RFC 4985) beside a name into a certificate.

@@ -164,15 +164,16 @@ func (c *downgrade) hold(t *testing.T, h *Host, chain []*x509.Certificate) Rule 
 	}
 	connected := err == nil
 	// What there is no doubt about.
-	secure := c.mx == vouched && c.addr == vouched && c.policy.DANE != Ignore
+	secure := c.addr == vouched && c.policy.DANE != Ignore
 	published := secure && c.tlsa == vouched && c.tlsaIs != "none"
-	decides := published && c.tlsaIs != "of no use"
+	counts := published && c.tlsaIs != "of no use"
+	decides := counts && c.mx == vouched
 	enforced := c.policy.MTASTS && (c.stsIs == "enforce" || c.stsIs == "not named")
 	plaintext := connected && v.Rule == RuleOpportunistic // then STARTTLS may be left out
 	for problem, broken := range map[string]bool{
 		"a forged or missing answer was passed over":     connected && (c.mx >= forged || c.addr >= forged || secure && c.tlsa >= forged),
 		"TLSA records did not decide":                    connected && decides && v.Rule != RuleDANE,
-		"another record than the server's was taken":     connected && decides && c.tlsaIs != "of the "+c.serverA,
+		"another record than the server's was taken":     connected && counts && (c.tlsaIs != "of the "+c.serverA || v.TLSA == nil),
 		"DANE decided without DNSSEC":                    connected && v.Rule == RuleDANE && !decides,
 		"plaintext where there are TLSA records":         plaintext && published,
 		"plaintext where MTA-STS is enforced":            plaintext && enforced,

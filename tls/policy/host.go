@@ -40,6 +40,7 @@ type Host struct {
 	// Err is an *Error if the server must not be connected to.
 	Err error
 
+	also    []string // DANE has to match besides, with these names
 	pins    []Pin
 	testing bool   // MTA-STS in mode testing
 	outside string // then, and in mode enforce: why the host is not in the policy, or ""
@@ -181,22 +182,32 @@ func (h *Host) Judge(state *cryptotls.ConnectionState, now time.Time) (*Verdict,
 }
 
 func (h *Host) judge(v *Verdict, chain []*x509.Certificate, now time.Time) error {
+	if len(h.also) > 0 {
+		if err := h.judgeDANE(v, h.also, chain, now); err != nil {
+			return err
+		}
+		v.Name = ""
+	}
 	switch h.Rule {
 	case RuleDANE:
-		return h.judgeDANE(v, chain, now)
+		return h.judgeDANE(v, h.Names, chain, now)
 	case RulePKIX, RuleMTASTS:
 		return h.judgePKIX(v, chain, now)
 	case RulePinned:
 		return h.judgePinned(v, chain, now)
 	}
-	v.because("the certificate does not count")
+	if len(h.also) > 0 {
+		v.because("nobody vouches for the host to be one of the domain")
+	} else {
+		v.because("the certificate does not count")
+	}
 	return nil
 }
 
-func (h *Host) judgeDANE(v *Verdict, chain []*x509.Certificate, now time.Time) error {
+func (h *Host) judgeDANE(v *Verdict, names []string, chain []*x509.Certificate, now time.Time) error {
 	match, err := dane.Verify(h.TLSA, chain, &dane.VerifyOptions{Usages: h.usages, Roots: h.roots, Time: now,
 		Name: func(c *x509.Certificate) (nameErr error) {
-			v.Name, nameErr = tls.VerifyName(c, h.Names...)
+			v.Name, nameErr = tls.VerifyName(c, names...)
 			return nameErr
 		}})
 	if err != nil {
@@ -272,7 +283,7 @@ func (h *Host) judgePinned(v *Verdict, chain []*x509.Certificate, now time.Time)
 // test holds a connection against a policy in mode "testing".
 func (h *Host) test(v *Verdict, chain []*x509.Certificate, now time.Time) {
 	strict := *h
-	strict.Rule, strict.Names = RuleMTASTS, []string{h.Name}
+	strict.Rule, strict.Names, strict.also = RuleMTASTS, []string{h.Name}, nil
 	err := strict.judge(&Verdict{}, chain, now)
 	if h.outside != "" {
 		err = &Error{Reason: NotInPolicy, Server: h.Address(), Err: &PolicyError{h.outside}}

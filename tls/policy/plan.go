@@ -98,7 +98,7 @@ func (d *Dialer) planMX(ctx context.Context, p *Plan) error {
 	case p.secure:
 		p.because("DNSSEC vouches for the MX records of %s", domain)
 	case p.Policy.DANE != Ignore:
-		p.because("DNSSEC does not vouch for the MX records of %s, so DANE does not apply", domain)
+		p.because("DNSSEC does not vouch for the MX records of %s, so DANE does not decide", domain)
 	}
 	records := answer.Records
 	switch {
@@ -205,7 +205,14 @@ func (d *Dialer) decide(ctx context.Context, p *Plan, h *Host) {
 	found := base != ""
 	usable := found && len(dane.Usable(h.TLSA, h.usages...)) > 0
 	switch {
-	case usable:
+	case usable && !p.secure && p.Policy.DANE != Only:
+		// RFC 7672, Section 2.2.1: nobody vouches for the host to be one of the domain,
+		// but who answers for the host has to be the host.
+		h.also = slices.Concat([]string{base}, p.names)
+		h.ServerName = base
+		h.because("DNSSEC vouches for %s at %s: one has to match besides", records(len(h.TLSA)), h.TLSAName)
+		d.decideElse(p, h, true)
+	case usable && p.secure:
 		// RFC 7672, Sections 3.2.3 and 8.1: the name of the records comes first, and is
 		// what the server is asked for.
 		h.Rule, h.ServerName = RuleDANE, base
@@ -213,7 +220,11 @@ func (d *Dialer) decide(ctx context.Context, p *Plan, h *Host) {
 		h.because("DNSSEC vouches for %s at %s, so DANE decides", records(len(h.TLSA)), h.TLSAName)
 	case p.Policy.DANE == Only:
 		h.Rule = RuleDANE
-		h.fail(NoTLSA, &PolicyError{"the policy is dane-only, and there are no TLSA records that can be used"})
+		problem := "the policy is dane-only, and there are no TLSA records that can be used"
+		if !p.secure {
+			problem = "the policy is dane-only, and DNSSEC does not vouch for what led to the server"
+		}
+		h.fail(NoTLSA, &PolicyError{problem})
 	default:
 		if found {
 			h.because("DNSSEC vouches for %s at %s, of which none can be used here, so TLS is required, and DANE does not decide", records(len(h.TLSA)), h.TLSAName)
@@ -245,15 +256,15 @@ func (d *Dialer) dane(ctx context.Context, p *Plan, h *Host) (base string, err e
 		h.because("the DNS has no address for %s, so the system is asked", h.Name)
 		return "", nil
 	}
-	if p.Policy.DANE == Ignore || !p.secure {
+	if p.Policy.DANE == Ignore || !p.secure && p.Target.MX == "" {
 		return "", nil
 	}
 	return h.findTLSA(ctx, d.opts.Resolver, expanded, own)
 }
 
-// decideElse finds the rule where DANE does not decide. unusable says that there
-// are TLSA records of no use.
-func (d *Dialer) decideElse(p *Plan, h *Host, unusable bool) {
+// decideElse finds the rule where DANE does not decide. published says that there are
+// TLSA records all the same.
+func (d *Dialer) decideElse(p *Plan, h *Host, published bool) {
 	if p.sts != nil && p.Policy.MTASTS {
 		if done := d.decideSTS(p, h); done {
 			return
@@ -267,7 +278,7 @@ func (d *Dialer) decideElse(p *Plan, h *Host, unusable bool) {
 		}
 	}
 	switch {
-	case p.Policy.Base == Opportunistic && unusable:
+	case p.Policy.Base == Opportunistic && published:
 		// RFC 7672, Section 2.2: mandatory, although not authenticated.
 		h.Rule = RuleEncrypted
 	case p.Policy.Base == Opportunistic:

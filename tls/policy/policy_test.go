@@ -164,7 +164,7 @@ func TestResumed(t *testing.T) {
 		c, dialErr := d.Dial(t.Context(), &Target{Protocol: tls.IMAP, Host: "localhost", Port: port})
 		if dialErr == nil {
 			t.Cleanup(func() { _ = c.Close() })
-			_, _ = io.ReadFull(c.Conn, make([]byte, 4)) // takes in the ticket, too
+			_, _ = io.ReadFull(c.Conn, make([]byte, 8)) // takes in the ticket, too
 		}
 		return c, dialErr
 	}

@@ -22,7 +22,7 @@ const (
 	RulePinned                        // a pin, and for Required path and name besides
 	RuleDANE                          // TLSA records
 	RuleMTASTS                        // MTA-STS in mode "enforce": path, name, and the host is in the policy
-	RuleEncrypted                     // TLS with anybody: there are TLSA records that cannot be used
+	RuleEncrypted                     // TLS, with no proof of who it is: there are TLSA records that cannot decide
 	RuleOpportunistic                 // TLS with anybody, or plaintext
 	RulePlaintext                     // no TLS, as the target says
 )
@@ -59,7 +59,9 @@ type Verdict struct {
 	// Name is the name that was found in the certificate; empty where names do
 	// not count.
 	Name string `json:"name,omitempty"`
-	// TLSA is the record that vouches for the server, and TLSAName where it is.
+	// TLSA is the record that vouches for the server, and TLSAName where it is. Where
+	// Rule is not RuleDANE it vouches for the host alone, which nobody says is one of
+	// the domain.
 	TLSA     *dane.Record `json:"-"`
 	TLSAName string       `json:"tlsa_name,omitempty"`
 	Pin      *Pin         `json:"pin,omitempty"` // that matched

@@ -135,7 +135,7 @@ func listen(tb testing.TB, serve func(net.Conn)) uint16 {
 	return l.Addr().(*net.TCPAddr).AddrPort().Port()
 }
 
-// serveTLS is a server with TLS, which says "hi" after it.
+// serveTLS is a server with TLS, which says "250 hi" after it.
 func serveTLS(tb testing.TB, p tls.Protocol, mode tls.Mode, cert *cryptotls.Certificate) uint16 {
 	tb.Helper()
 	s, err := tls.NewServer(&tls.ServerConfig{Protocol: p, Mode: mode, TLS: &cryptotls.Config{Certificates: []cryptotls.Certificate{*cert}}})
@@ -145,8 +145,15 @@ func serveTLS(tb testing.TB, p tls.Protocol, mode tls.Mode, cert *cryptotls.Cert
 	return listen(tb, func(c net.Conn) {
 		session, handshakeErr := s.Handshake(tb.Context(), c)
 		if handshakeErr == nil {
-			_, _ = io.WriteString(session.Conn, "hi\r\n")
-			_, _ = io.Copy(io.Discard, session.Conn)
+			// Unasked, which serves for a reply to EHLO, too.
+			_, _ = io.WriteString(session.Conn, "250 hi\r\n")
+			for in := bufio.NewReader(session.Conn); ; {
+				if line, readErr := in.ReadString('\n'); readErr != nil {
+					break
+				} else if strings.HasPrefix(line, "QUIT") {
+					_, _ = io.WriteString(session.Conn, "221 bye\r\n")
+				}
+			}
 			_ = session.Close()
 		}
 	})
@@ -166,6 +173,8 @@ func servePlain(tb testing.TB) uint16 {
 				return
 			case strings.HasPrefix(line, "EHLO"):
 				_, _ = io.WriteString(c, "250-mail\r\n250 SIZE 1000\r\n")
+			case strings.HasPrefix(line, "QUIT"):
+				_, _ = io.WriteString(c, "221 bye\r\n")
 			default:
 				_, _ = io.WriteString(c, "250 hi\r\n")
 			}
@@ -174,7 +183,11 @@ func servePlain(tb testing.TB) uint16 {
 }
 
 // A zone collects records. In them @ stands for the port.
-type zone struct{ signed, unsigned, bogus strings.Builder }
+type zone struct {
+	signed, unsigned, bogus strings.Builder
+	port53                  bool
+	resolver                netip.AddrPort // when it has been started
+}
 
 func (z *zone) add(port uint16, lines ...string) {
 	for _, line := range lines {
@@ -196,7 +209,7 @@ func (z *zone) add(port uint16, lines ...string) {
 // "good" have a signature that does not hold, or with "bad2" none.
 func (z *zone) start(t *testing.T) *dnsclient.Client {
 	t.Helper()
-	w := dnstest.Start(t, &dnstest.Options{Signed: z.signed.String(), Unsigned: z.unsigned.String(), Bogus: z.bogus.String(),
+	w := dnstest.Start(t, &dnstest.Options{Signed: z.signed.String(), Unsigned: z.unsigned.String(), Bogus: z.bogus.String(), Port53: z.port53,
 		Damage: func(set []dns.RR, sig *dns.RRSIG, _ func(*dns.RRSIG) error) (*dns.RRSIG, error) {
 			name := set[0].Header().Name
 			if strings.Contains(name, "good") && !strings.HasPrefix(name, "_") || slices.Contains([]string{dnstest.Bogus, "ns." + dnstest.Bogus}, name) {
@@ -209,6 +222,7 @@ func (z *zone) start(t *testing.T) *dnsclient.Client {
 			damaged.Signature = "AAAA" + damaged.Signature[4:]
 			return &damaged, nil
 		}})
+	z.resolver = w.Resolver
 	r, err := dnsclient.New(&dnsclient.Options{Servers: []netip.AddrPort{w.Resolver}})
 	if err != nil {
 		t.Fatal(err)

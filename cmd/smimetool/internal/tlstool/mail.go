@@ -93,7 +93,7 @@ func (p *prober) adviseMail() {
 		r.advise(Warning, "the MX records of "+m.Domain+" do not name this server, but "+strings.Join(m.MX, ", "))
 	}
 	if d := r.DANE; d != nil && len(d.Records) > 0 && d.Secure && !m.Secure && m.Error == "" {
-		r.advise(Warning, "DNSSEC vouches for the TLSA records, but not for the MX records of "+m.Domain+": senders cannot use them (RFC 7672, Section 2.2.1)")
+		r.advise(Warning, "DNSSEC vouches for the TLSA records, but not for the MX records of "+m.Domain+": they do not keep mail from being led elsewhere (RFC 7672, Section 2.2.1)")
 	}
 	p.adviseSTS()
 }
