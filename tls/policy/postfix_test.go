@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/postseal/postseal/internal/peers"
@@ -30,7 +31,7 @@ func TestLikePostfix(t *testing.T) {
 	if err := os.WriteFile(conf, fmt.Appendf(nil, "nameserver %v\noptions edns0 trust-ad timeout:2\n", z.resolver.Addr()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	verified, refused := 0, 0
+	var verified, refused atomic.Int32
 	for i := range scenes {
 		s := &scenes[i]
 		if s.target.MX == "" {
@@ -64,15 +65,16 @@ func TestLikePostfix(t *testing.T) {
 				t.Errorf("here: %v", err)
 			}
 			if theirs {
-				verified++
+				verified.Add(1)
 			}
 			if away {
-				refused++
+				refused.Add(1)
 			}
 		})
 	}
 	t.Cleanup(func() {
-		if t.Logf("%d verified, %d without a server", verified, refused); verified < 10 || refused < 5 {
+		t.Logf("%d verified, %d without a server", verified.Load(), refused.Load())
+		if verified.Load() < 10 || refused.Load() < 5 {
 			t.Error("too few of a kind")
 		}
 	})
