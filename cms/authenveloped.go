@@ -34,7 +34,7 @@ func (r *Reader) openAEAD(d *DecryptedReader, e *envelope, c alg.Cipher, params 
 		return err
 	}
 	src := &aeadReader{src: buf.NewReader(), stream: stream, small: buf.Size() <= smallContent}
-	d.src = src
+	d.src, d.held = src, &heldContent{buf: buf, stream: stream}
 	d.finish = func() error { return nil }
 	d.cancel = func() {
 		src.stop()
@@ -181,6 +181,44 @@ func authenticatedForms(contents []byte, present bool) ([][]byte, error) {
 	}
 	second, err := retag(asn1.SET, sorted)
 	return [][]byte{first, second}, err
+}
+
+// A heldContent is content that has been authenticated and is decrypted where it
+// is read.
+type heldContent struct {
+	buf    *spool.Buffer
+	stream aead.Stream
+}
+
+// ReadAt implements io.ReaderAt.
+func (h *heldContent) ReadAt(p []byte, off int64) (int, error) {
+	n, err := h.buf.ReadAt(p, off)
+	if n > 0 {
+		if oerr := h.stream.OpenAt(p[:n], p[:n], off); oerr != nil {
+			return 0, ErrDecrypt
+		}
+	}
+	return n, err
+}
+
+// Held returns the content and its size in octets, to be read from any place and
+// by several goroutines until Close, when the content is authenticated: nothing
+// but its ciphertext is held then. Else it returns nil. Read must not be called
+// beside it.
+func (d *DecryptedReader) Held() (io.ReaderAt, int64) {
+	if d.held == nil || d.err != nil {
+		return nil, 0
+	}
+	return d.held, d.held.buf.Size()
+}
+
+// Close reads the rest of the content and returns the verdict: nil, or the
+// first error. It may be called any number of times.
+func (d *DecryptedReader) Close() error {
+	if d.held != nil && d.err == nil {
+		d.end(io.EOF) // the verdict is known since Decrypt
+	}
+	return d.contentReader.Close()
 }
 
 // An aeadReader decrypts what has been authenticated. While a block is read by

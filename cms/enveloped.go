@@ -37,6 +37,7 @@ type DecryptedReader struct {
 	cipher        string
 	authenticated bool
 	unprotected   Attributes
+	held          *heldContent // of authenticated content
 }
 
 // ContentType returns the type of the content.

@@ -21,6 +21,7 @@ type origin struct {
 // An entity is a header and a body that is being read.
 type entity struct {
 	head *head
+	lead int       // octets before head.raw that are left out
 	skip int       // octets of head.raw that are left out
 	body io.Reader // as received
 	held *view     // of the whole entity, when it is held already
@@ -59,6 +60,10 @@ func (r *reader) readEntity(at origin, root bool) (*entity, error) {
 		e.head.header, e.head.body = nil, 0
 	}
 	e.body = io.MultiReader(bytes.NewReader(e.head.raw[e.head.body:]), br)
+	if e.held != nil {
+		left := e.held.from(int64(e.lead + e.skip))
+		e.held = &left
+	}
 	return e, err
 }
 
@@ -95,7 +100,7 @@ func (e *entity) readRoot(br *bufio.Reader, maxHeader int) error {
 	later := newHead(maxHeader)
 	err := later.read(br)
 	if err == nil && recognise(later.header) != kindOther {
-		e.head, e.skip = later, later.marks
+		e.head, e.lead, e.skip = later, len(prefix), later.marks
 		return nil
 	}
 	e.head.raw = append(prefix, later.raw...)

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -108,7 +109,36 @@ func read(t testing.TB, message string, opts *ReadOptions) (*Message, error) {
 			}
 		})
 	}
+	if opts != nil && opts.MaxContent == 0 {
+		sameAt(t, message, opts, m, err)
+	}
 	return m, err
+}
+
+// sameAt reads a message where it is, and compares with what came of a stream.
+func sameAt(t testing.TB, message string, opts *ReadOptions, want *Message, wantErr error) {
+	t.Helper()
+	got, err := ReadAt(strings.NewReader(message), int64(len(message)), opts)
+	defer func() { _ = got.Close() }()
+	if fmt.Sprintf("%T %v", err, err) != fmt.Sprintf("%T %v", wantErr, wantErr) || (got == nil) != (want == nil) {
+		t.Fatalf("read where it is: %v, want %v", err, wantErr)
+	}
+	if got == nil {
+		return
+	}
+	var written, wantWritten strings.Builder
+	_, err = got.WriteTo(&written)
+	_, wantErr = want.WriteTo(&wantWritten)
+	if err != nil || wantErr != nil || written.String() != wantWritten.String() {
+		t.Errorf("read where it is, this is written: %v\n%q\nwant: %v\n%q", err, written.String(), wantErr, wantWritten.String())
+	}
+	if text(t, got.Content()) != text(t, want.Content()) || text(t, got.Body()) != text(t, want.Body()) {
+		t.Error("read where it is, the content or its body differs")
+	}
+	if got.Status != want.Status || got.Signed != want.Signed || got.Trusted != want.Trusted || got.Encrypted != want.Encrypted ||
+		layerTypes(got) != layerTypes(want) || got.HeaderProtection != want.HeaderProtection || len(got.Problems) != len(want.Problems) {
+		t.Errorf("read where it is: %+v, want %+v", got, want)
+	}
 }
 
 // mustRead is read of a message in which all is good.

@@ -48,6 +48,7 @@ type Message struct {
 	pure         bool // the content's header has Content-* fields alone
 	buffers      []*spool.Buffer
 	spool        spool.Options // of more of them
+	held         []io.Closer // of layers that are decrypted where they are read
 }
 
 // OuterHeader returns the header of the message as received. Nothing vouches
@@ -81,7 +82,7 @@ func (m *Message) Content() io.Reader { return m.content.reader() }
 // received. It implements io.WriterTo.
 func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	if len(m.Layers) == 0 {
-		return io.Copy(w, m.Content())
+		return m.content.pour(w)
 	}
 	head, rest := outerHeader(m.messageFields()), m.body
 	if m.hasLegacy() {
@@ -100,7 +101,7 @@ func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	if err != nil {
 		return int64(n), err
 	}
-	copied, err := io.Copy(w, rest.reader())
+	copied, err := rest.pour(w)
 	return int64(n) + copied, err
 }
 
@@ -142,6 +143,9 @@ func (m *Message) Close() error {
 	var errs []error
 	for _, b := range m.buffers {
 		errs = append(errs, b.Close())
+	}
+	for _, h := range m.held {
+		errs = append(errs, h.Close())
 	}
 	return errors.Join(errs...)
 }

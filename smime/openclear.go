@@ -236,6 +236,6 @@ func named(names []string) []crypto.Hash {
 func hash(content view, canonical bool, digests []crypto.Hash) (*cms.ContentHash, error) {
 	content.crlf = canonical
 	hashed := cms.NewContentHash(digests...)
-	_, err := io.Copy(hashed, content.reader())
+	_, err := content.pour(hashed)
 	return hashed, err
 }

@@ -114,6 +114,17 @@ func (o *opening) stream(content io.ReadCloser, contentType cms.OID, done func(e
 	return &origin{stream: layerReader{content}, octets: contentType != cms.TypeData}, nil
 }
 
+// hold makes content that has been authenticated the next origin: it is
+// decrypted where it is read, and held as ciphertext alone.
+func (o *opening) hold(d *cms.DecryptedReader, content view) (*origin, error) {
+	o.layer.ContentType = d.ContentType()
+	if o.layer.ContentType != cms.TypeData {
+		o.foreign(o.layer.ContentType)
+	}
+	o.r.msg.held = append(o.r.msg.held, d)
+	return &origin{held: content, octets: o.layer.ContentType != cms.TypeData}, nil
+}
+
 // foreign notes that a layer holds something else than a MIME entity. RFC 8551,
 // Section 2.4: its type MUST be id-data. Where the type is signed it may be
 // meant, as that of a receipt; else anybody can have changed it to hide what is
@@ -208,6 +219,9 @@ func (o *opening) enveloped() (*origin, error) {
 		return o.closed(err)
 	}
 	l.Cipher, l.Authenticated = d.Cipher(), d.Authenticated()
+	if at, n := d.Held(); at != nil && (o.r.opts.MaxContent <= 0 || n <= o.r.opts.MaxContent) {
+		return o.hold(d, view{at: at, n: n})
+	}
 	return o.stream(d, d.ContentType(), func(failed error) {
 		l.withheld = failed != nil
 		l.Authenticated = l.Authenticated && failed == nil

@@ -26,12 +26,48 @@ func Read(src io.Reader, opts *ReadOptions) (*Message, error) {
 	if opts == nil || opts.Trust == nil {
 		return nil, &cms.UsageError{Msg: "smime.Read: no Trust is given; nothing can be trusted by default"}
 	}
-	r := &reader{opts: *opts, src: &sourceReader{src: src}, msg: &Message{}}
+	return newReader(opts, &sourceReader{src: src}).read(origin{})
+}
+
+// ReadAt is Read for a message of size octets that can be read from any place,
+// such as a file. It is not copied: a signed message is verified where it is, and
+// what [Message] gives is read from src, which has to stay open until Close. It
+// may change meanwhile without harm: what is given later is what was judged, or
+// an error.
+func ReadAt(src io.ReaderAt, size int64, opts *ReadOptions) (*Message, error) {
+	if opts == nil || opts.Trust == nil {
+		return nil, &cms.UsageError{Msg: "smime.ReadAt: no Trust is given; nothing can be trusted by default"}
+	}
+	if size < 0 {
+		return nil, &cms.UsageError{Msg: "smime.ReadAt: the size is negative"}
+	}
+	r := newReader(opts, &sourceReader{src: eofReader{}})
+	pinned, err := spool.NewPinned(sourceReaderAt{src, r.src}, size)
+	if err != nil {
+		return nil, err
+	}
+	return r.read(origin{held: view{at: pinned, n: size}})
+}
+
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+func newReader(opts *ReadOptions, src *sourceReader) *reader {
+	r := &reader{opts: *opts, src: src, msg: &Message{}}
 	r.msg.spool = spool.Options{Memory: r.opts.SpoolMemory, Dir: r.opts.SpoolDir, Limit: r.opts.MaxContent}
 	if r.opts.Layers <= 0 {
 		r.opts.Layers = 10
 	}
-	err := r.peel()
+	return r
+}
+
+// read opens the message at at; the zero origin is the source.
+func (r *reader) read(at origin) (*Message, error) {
+	if at.held.at == nil {
+		at.stream = r.src
+	}
+	err := r.peel(at)
 	r.findProtected()
 	for i := len(r.finish) - 1; i >= 0; i-- {
 		r.finish[i]()
@@ -69,8 +105,7 @@ type reader struct {
 
 // peel opens one layer after the other. Its error is one of the source or of
 // the spool.
-func (r *reader) peel() error {
-	at := origin{stream: r.src}
+func (r *reader) peel(at origin) error {
 	for depth := 0; ; depth++ {
 		e, err := r.readEntity(at, depth == 0)
 		if _, limit := errors.AsType[*cms.LimitError](err); limit {
@@ -115,6 +150,9 @@ func (r *reader) layer(layerType string) *Layer {
 // settle makes an entity the content, and holds it if it is not held.
 func (r *reader) settle(e *entity) error {
 	if e.held != nil {
+		if most := r.opts.MaxContent; most > 0 && e.held.n > most {
+			return spool.ErrLimit
+		}
 		r.setContent(e, *e.held)
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/iotest"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/spool"
 )
 
 var combinations = []struct {
@@ -214,6 +215,57 @@ func TestSourceFails(t *testing.T) {
 				t.Errorf("%s at %d: %v", c.name, cut, err)
 				_ = m.Close()
 			}
+		}
+	}
+}
+
+// changingSource is a file that somebody changes after all of it was read once.
+type changingSource struct {
+	data []byte
+	read int64 // the end of what was read
+}
+
+func (c *changingSource) ReadAt(p []byte, off int64) (int, error) {
+	n := copy(p, c.data[min(off, int64(len(c.data))):])
+	c.read = max(c.read, off+int64(n))
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// TestReadAtChanged: what is changed after the verdict is not given.
+func TestReadAtChanged(t *testing.T) {
+	message := protect(t, simple+strings.Repeat("a line of many\r\n", 40_000), signed(nil))
+	at := strings.Index(message, "a line of many")
+	src := &changingSource{data: []byte(message)}
+	m, err := ReadAt(src, int64(len(message)), readOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	if src.read != int64(len(message)) {
+		t.Errorf("%d octets of %d were read", src.read, len(message))
+	}
+	before := text(t, m.Content())
+	src.data[at] ^= 1
+	if got, rerr := io.ReadAll(m.Content()); !errors.Is(rerr, spool.ErrChanged) || !strings.HasPrefix(before, string(got)) {
+		t.Errorf("%d octets and %v of content that was changed", len(got), rerr)
+	}
+}
+
+func TestReadAtFails(t *testing.T) {
+	if _, err := ReadAt(strings.NewReader(simple), 10, nil); !errors.As(err, new(*cms.UsageError)) {
+		t.Error(err)
+	}
+	if _, err := ReadAt(strings.NewReader(simple), -1, readOptions()); !errors.As(err, new(*cms.UsageError)) {
+		t.Error(err)
+	}
+	for _, c := range combinations {
+		message := protect(t, simple, c.forms...)
+		if m, err := ReadAt(strings.NewReader(message), int64(len(message))+1, readOptions()); m != nil || err != io.ErrUnexpectedEOF {
+			t.Errorf("%s: a source that is too short: %v", c.name, err)
+			_ = m.Close()
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/postseal/postseal/internal/mimeraw"
 	"github.com/postseal/postseal/internal/spool"
+	"github.com/postseal/postseal/internal/stage"
 )
 
 // A view is a run of octets that is held. crlf says that they stand for
@@ -29,6 +30,20 @@ func (v view) reader() io.Reader {
 		return mimeraw.NewCRLFReader(v.raw())
 	}
 	return v.raw()
+}
+
+// pour copies what the octets stand for.
+func (v view) pour(dst io.Writer) (int64, error) { return pour(dst, v.reader(), v.n) }
+
+// pour copies src, which has about size octets, in large blocks.
+func pour(dst io.Writer, src io.Reader, size int64) (int64, error) {
+	if size < stage.Size/4 {
+		return io.Copy(dst, src)
+	}
+	b := stage.Get()
+	defer stage.Put(b)
+	b.Resize(stage.Size)
+	return io.CopyBuffer(struct{ io.Writer }{dst}, src, b.Buf)
 }
 
 // from returns the view without its first octets.
@@ -81,6 +96,24 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 	n, err := s.src.Read(p)
 	if err != nil && err != io.EOF {
 		s.err = err
+	}
+	return n, err
+}
+
+// A sourceReaderAt keeps the first error of a source in a sourceReader.
+type sourceReaderAt struct {
+	src  io.ReaderAt
+	kept *sourceReader
+}
+
+// ReadAt implements io.ReaderAt.
+func (s sourceReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.src.ReadAt(p, off)
+	if err == io.EOF && n < len(p) {
+		err = io.ErrUnexpectedEOF // nobody reads beyond the size
+	}
+	if n < len(p) && s.kept.err == nil {
+		s.kept.err = err
 	}
 	return n, err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"strings"
@@ -86,7 +85,7 @@ func (d destination) nowhere() bool { return d.quiet && d.path == "" }
 // open makes the output. What is withheld appears once the verdict is good.
 func (d destination) open(a *app, mode release) (*output, error) {
 	if d.nowhere() {
-		return &output{a: a, dst: io.Discard, w: bufio.NewWriter(io.Discard)}, nil
+		return &output{a: a, dst: io.Discard, w: newBlockWriter(io.Discard)}, nil
 	}
 	return a.create(d.path, mode, true)
 }
@@ -128,7 +127,7 @@ func (a *app) readCMS(args []string, to destination, open cmsOpener) error {
 }
 
 // copySize is how much is copied at a time, in octets.
-const copySize = 64 << 10
+const copySize = 128 << 10
 
 // copyAll copies through a buffer of fixed size.
 func copyAll(dst io.Writer, src io.Reader) error {

@@ -51,6 +51,9 @@ func (f *formFlag) Set(s string) error {
 // sniffSize is how much of the input is looked at to find out its form.
 const sniffSize = 8 << 10
 
+// inputSize is the size of the buffer behind a file, in octets.
+const inputSize = 128 << 10
+
 var pemBegin = []byte("-----BEGIN ")
 
 // sniff finds out the form of the input without consuming any of it. br holds
@@ -110,7 +113,7 @@ func isText(head []byte) bool {
 
 // readCMS returns the octets of a CMS file in any form.
 func readCMS(in *input) (io.Reader, error) {
-	br := bufio.NewReaderSize(in, sniffSize)
+	br := bufio.NewReaderSize(in, inputSize)
 	f, err := sniff(br)
 	if err != nil {
 		return nil, err

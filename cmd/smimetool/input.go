@@ -19,6 +19,9 @@ type input struct {
 	src  io.Reader
 	file *os.File // nil for a stream that is not a file
 	a    *app
+
+	regular *os.File // where it can be read from any place; else nil
+	start   int64    // where in it the input starts
 }
 
 // open opens the input in args, of which there is one at most: none and "-"
@@ -69,8 +72,26 @@ func (in *input) measure(f *os.File) {
 	}
 	at, err := f.Seek(0, io.SeekCurrent)
 	if err == nil && at <= info.Size() {
-		in.size = info.Size() - at
+		in.size, in.regular, in.start = info.Size()-at, f, at
 	}
+}
+
+// ReadAt implements io.ReaderAt, for an input with a size.
+func (in *input) ReadAt(p []byte, off int64) (int, error) {
+	n, err := in.regular.ReadAt(p, in.start+off)
+	in.a.progress.add(n)
+	if err != nil && err != io.EOF {
+		err = in.failed(err)
+	}
+	return n, err
+}
+
+// failed says which input could not be read.
+func (in *input) failed(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return &readError{&namedError{in.name, err}}
 }
 
 // known returns the size as the options of package cms want it.
@@ -81,10 +102,7 @@ func (in *input) Read(p []byte) (int, error) {
 	n, err := in.src.Read(p)
 	in.a.progress.add(n)
 	if err != nil && err != io.EOF {
-		if pe, ok := errors.AsType[*fs.PathError](err); ok {
-			err = pe.Err
-		}
-		err = &readError{&namedError{in.name, err}}
+		err = in.failed(err)
 	}
 	return n, err
 }

@@ -42,13 +42,15 @@ type reading struct {
 	name    string
 	message *smime.Message // nil when nothing could be read
 	verdict error
-	bare    bool // the input was CMS without a header
+	bare    bool   // the input was CMS without a header
+	in      *input // from which the message may be read
 }
 
 func (r *reading) close() {
 	if r.message != nil {
 		_ = r.message.Close() // it was only read
 	}
+	r.in.Close()
 }
 
 // readMail opens a message. The error is about the system; that of the message
@@ -58,19 +60,14 @@ func (a *app) readMail(args []string, opts *smime.ReadOptions) (*reading, error)
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close()
-	src, bare, err := mailSource(in)
-	if err != nil {
-		return nil, err
-	}
-	m, err := smime.Read(src, opts)
+	m, bare, err := readInput(in, opts)
 	a.progress.stop()
 	if m != nil {
 		for _, l := range m.Layers {
 			err = gravest(err, l.Signers)
 		}
 	}
-	r := &reading{name: in.name, message: m, verdict: inFile(in.name, err), bare: bare}
+	r := &reading{name: in.name, message: m, verdict: inFile(in.name, err), bare: bare, in: in}
 	if isSystem(err) {
 		r.close()
 		return nil, r.verdict
@@ -78,10 +75,25 @@ func (a *app) readMail(args []string, opts *smime.ReadOptions) (*reading, error)
 	return r, nil
 }
 
+// readInput reads a message: where it is, if it is in a file, or else as it
+// comes.
+func readInput(in *input, opts *smime.ReadOptions) (m *smime.Message, bare bool, err error) {
+	src, bare, err := mailSource(in)
+	if err != nil {
+		return nil, bare, err
+	}
+	if in.regular != nil && !bare {
+		m, err = smime.ReadAt(in, in.size, opts)
+	} else {
+		m, err = smime.Read(src, opts)
+	}
+	return m, bare, err
+}
+
 // mailSource returns a message as package smime reads it. A bare smime.p7m, as
 // mail programs save it, is one without its header.
 func mailSource(in *input) (src io.Reader, bare bool, err error) {
-	br := bufio.NewReaderSize(in, sniffSize)
+	br := bufio.NewReaderSize(in, inputSize)
 	f, err := sniff(br)
 	if err != nil || f == formMail {
 		return br, false, err

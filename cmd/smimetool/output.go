@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -97,12 +96,9 @@ type output struct {
 	file   *os.File
 	buffer *spool.Buffer
 	dst    io.Writer // where a buffer goes in the end
-	w      *bufio.Writer
+	w      *blockWriter
 	done   bool
 }
-
-// outputSize is the size of the buffer before a file, in octets.
-const outputSize = 64 << 10
 
 // create opens the output at path; "" and "-" are the standard output. Private
 // output is for its owner's eyes alone.
@@ -138,7 +134,7 @@ func (a *app) create(path string, mode release, private bool) (*output, error) {
 	if err = o.makeTemp(perm); err != nil {
 		return nil, err
 	}
-	o.w = bufio.NewWriterSize(o.file, outputSize)
+	o.w = newBlockWriter(o.file)
 	return o, nil
 }
 
@@ -146,9 +142,9 @@ func (a *app) create(path string, mode release, private bool) (*output, error) {
 func (o *output) buffered(mode release) *output {
 	if mode == withheld {
 		o.buffer = spool.New(spool.Options{})
-		o.w = bufio.NewWriterSize(o.buffer, outputSize)
+		o.w = newBlockWriter(o.buffer)
 	} else {
-		o.w = bufio.NewWriterSize(o.dst, outputSize)
+		o.w = newBlockWriter(o.dst)
 	}
 	return o
 }
@@ -212,7 +208,7 @@ func (o *output) Commit() error {
 	}
 	if o.buffer != nil {
 		o.a.progress.clear()
-		if _, err := io.Copy(o.dst, o.buffer.NewReader()); err != nil {
+		if err := copyAll(o.dst, o.buffer.NewReader()); err != nil {
 			return o.named(err)
 		}
 	}
@@ -235,6 +231,7 @@ func (o *output) Discard() {
 		return
 	}
 	o.done = true
+	o.w.stop()
 	if o.buffer != nil {
 		_ = o.buffer.Close() // nothing depends on it any more
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -87,7 +86,7 @@ func (a *app) releaseContent(to destination, m *smime.Message) error {
 		return err
 	}
 	defer out.Discard()
-	if _, err = io.Copy(out, m.Content()); err != nil {
+	if err = copyAll(out, m.Content()); err != nil {
 		return err
 	}
 	return out.Commit()

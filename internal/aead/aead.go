@@ -61,6 +61,11 @@ type Stream interface {
 	// at the first octet, whatever was absorbed. dst and src are as for Seal; the
 	// errors are ErrLimit and ErrShortDst.
 	Open(dst, src []byte) error
+	// OpenAt decrypts the octets of the message from off on into dst, also after
+	// the caller has compared the tag. It changes nothing in the stream and may be
+	// called by several goroutines, when no other method is called. dst and src
+	// are as for Seal; the errors are ErrLimit and ErrShortDst.
+	OpenAt(dst, src []byte, off int64) error
 	// LateAAD tells whether the additional data may be given to Tag alone, after
 	// the content, as GCM allows; if not, Tag wants again what was given at the
 	// construction and refuses anything else with ErrLateAAD.

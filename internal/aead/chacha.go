@@ -167,3 +167,26 @@ func (s *chachaStream) Open(dst, src []byte) error {
 	s.opener.XORKeyStream(dst[:len(src)], src)
 	return nil
 }
+
+// OpenAt implements Stream.
+func (s *chachaStream) OpenAt(dst, src []byte, off int64) error {
+	if len(dst) < len(src) {
+		return ErrShortDst
+	}
+	if off < 0 || off > chachaLimit || int64(len(src)) > chachaLimit-off {
+		return ErrLimit
+	}
+	if len(src) == 0 {
+		return nil
+	}
+	const size = 64 // of a block, RFC 8439, Section 2.3
+	c, err := chacha20.NewUnauthenticatedCipher(s.key[:], s.nonce[:])
+	if err != nil {
+		return err
+	}
+	c.SetCounter(uint32(1 + off/size))
+	var passed [size]byte
+	c.XORKeyStream(passed[:off%size], passed[:off%size])
+	c.XORKeyStream(dst[:len(src)], src)
+	return nil
+}

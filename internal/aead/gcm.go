@@ -336,3 +336,26 @@ func (s *gcmStream) Open(dst, src []byte) error {
 	}
 	return nil
 }
+
+// OpenAt implements Stream.
+func (s *gcmStream) OpenAt(dst, src []byte, off int64) error {
+	if len(dst) < len(src) {
+		return ErrShortDst
+	}
+	if off < 0 || off > gcmLimit || int64(len(src)) > gcmLimit-off {
+		return ErrLimit
+	}
+	// A copy of its own: a cipher.Stream is at one place alone. The blocks before
+	// off in its block are passed over.
+	at := gcmStream{block: s.block, j0: s.j0, opened: off &^ (blockSize - 1)}
+	if skip := off % blockSize; skip > 0 && len(src) > 0 {
+		var first [blockSize]byte
+		n := copy(first[skip:], src)
+		if err := at.Open(first[:], first[:]); err != nil {
+			return err
+		}
+		copy(dst, first[skip:int(skip)+n])
+		dst, src = dst[n:], src[n:]
+	}
+	return at.Open(dst, src)
+}

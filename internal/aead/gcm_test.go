@@ -39,6 +39,7 @@ func compare(t *testing.T, one cipher.AEAD, nonce, msg, aad []byte, c cut, inPla
 	if tag = absorb(t, s, ct[:len(msg)], aad, c); !bytes.Equal(tag, want[len(msg):]) {
 		t.Fatalf("absorbing %d octets gives another tag than sealing", len(msg))
 	}
+	checkOpenAt(t, s, ct[:len(msg)], msg)
 	opened := make([]byte, len(msg))
 	if inPlace {
 		copy(opened, ct)
@@ -48,6 +49,20 @@ func compare(t *testing.T, one cipher.AEAD, nonce, msg, aad []byte, c cut, inPla
 	}
 	if !bytes.Equal(opened, msg) {
 		t.Fatalf("opening %d octets gives other octets", len(msg))
+	}
+}
+
+// checkOpenAt opens a message at places of all kinds.
+func checkOpenAt(t *testing.T, s Stream, ct, msg []byte) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(uint64(len(msg)), 7))
+	for range 4 {
+		off := rng.IntN(len(msg) + 1)
+		n := rng.IntN(len(msg) - off + 1)
+		got := make([]byte, n)
+		if err := s.OpenAt(got, ct[off:off+n], int64(off)); err != nil || !bytes.Equal(got, msg[off:off+n]) {
+			t.Fatalf("opening %d octets at %d of %d gives other octets: %v", n, off, len(msg), err)
+		}
 	}
 }
 

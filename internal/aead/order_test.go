@@ -79,6 +79,14 @@ func TestLimit(t *testing.T) {
 			wantErr(t, "Tag after it", err, ErrLimit)
 			wantErr(t, "Open of the last octets", s.Open(last, last), nil)
 			wantErr(t, "Open of one more", s.Open(last[:1], last[:1]), ErrLimit)
+			limit := int64(gcmLimit)
+			if !s.LateAAD() {
+				limit = chachaLimit
+			}
+			wantErr(t, "OpenAt of the last octets", s.OpenAt(last, last, limit-int64(n)), nil)
+			wantErr(t, "OpenAt of one more", s.OpenAt(last[:1], last[:1], limit), ErrLimit)
+			wantErr(t, "OpenAt before the start", s.OpenAt(last, last, -1), ErrLimit)
+			wantErr(t, "OpenAt without room", s.OpenAt(nil, last, 0), ErrShortDst)
 		})
 		both(t, func(t *testing.T, s Stream) {
 			moveTo(s, int64(n))
