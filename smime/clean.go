@@ -14,6 +14,7 @@ type cleanOptions struct {
 	encode     bool // make the content safe for 7-bit ways (RFC 8551, Section 3.1.3)
 	keepBinary bool // leave parts with the transfer encoding binary as they are
 	spool      spool.Options
+	survey     *Survey        // nil: parts are held
 	typeParam  string         // ends a Content-Type that the root lacks
 	legacy     *legacyDisplay // is put before the text; nil for nothing
 	cutLegacy  bool           // take such elements out

@@ -47,7 +47,7 @@ func (r *reader) readEntity(at origin, root bool) (*entity, error) {
 		e.held = &at.held
 		src = at.held.raw()
 	}
-	br := bufio.NewReaderSize(src, readBuffer)
+	br := bufio.NewReaderSize(src, peekBuffer)
 	var err error
 	switch {
 	case at.octets:
@@ -148,6 +148,15 @@ func (e *entity) view() view {
 		return *e.held
 	}
 	return view{at: e.rec.buf, n: e.rec.buf.Size()}
+}
+
+// heldBy returns the view of an entity that is held where the source has it.
+func (e *entity) heldBy() (view, bool) {
+	if e.held == nil {
+		return view{}, false
+	}
+	_, ok := e.held.at.(*spool.Pinned)
+	return *e.held, ok
 }
 
 // spool returns a new buffer that is freed with the message.

@@ -194,12 +194,21 @@ type guess struct {
 	valid   utf8Scan
 	buf     *spool.Buffer
 	out     leaf // once it is known
+
+	// With a survey, which takes the place of buf:
+	number   int
+	expected finding
 }
 
 func (c *cleaner) startGuess(p partHead, m mimeraw.MediaType) error {
 	_, typed := p.header.Get("Content-Type")
-	g := &guess{c: c, part: p, media: m, encode: c.opts.encode, untyped: p.root && !typed, buf: spool.New(c.opts.spool)}
+	g := &guess{c: c, part: p, media: m, encode: c.opts.encode, untyped: p.root && !typed}
 	c.leaf = guessLeaf{mimeraw.NewCRLFWriter(g), g}
+	if c.opts.survey != nil {
+		g.number, g.expected = c.opts.survey.expect(g.untyped)
+		return g.decide(g.expected)
+	}
+	g.buf = spool.New(c.opts.spool)
 	return nil
 }
 
@@ -209,33 +218,52 @@ type guessLeaf struct {
 }
 
 func (l guessLeaf) Close() error { return l.g.close() }
-func (l guessLeaf) abort()       { _ = l.g.buf.Close() }
+func (l guessLeaf) abort() {
+	if l.g.buf != nil {
+		_ = l.g.buf.Close() // nothing depends on it any more
+	}
+}
 
 // Write takes octets with canonical line ends.
 func (g *guess) Write(p []byte) (int, error) {
-	if g.out != nil {
+	if g.out != nil && g.buf != nil {
 		return g.out.Write(p)
 	}
 	_, _ = g.scan.Write(p) // never fails
 	if g.untyped {
 		g.valid.write(p)
 	}
+	if g.out != nil {
+		return g.out.Write(p)
+	}
 	if n, err := g.buf.Write(p); err != nil {
 		return n, err
 	}
 	if g.encode && !g.untyped && (g.scan.Has8Bit() || g.scan.HasNUL() || g.scan.FromLine() || g.scan.LongLine()) {
-		return len(p), g.decide(true)
+		return len(p), g.decide(finding{encode: true})
 	}
 	return len(p), nil
 }
 
 func (g *guess) close() error {
-	if g.out == nil {
-		if err := g.decide(g.encode && g.unsafe()); err != nil {
+	switch {
+	case g.buf == nil:
+		g.c.opts.survey.learn(g.number, g.expected, g.find())
+	case g.out == nil:
+		if err := g.decide(g.find()); err != nil {
 			return err
 		}
 	}
 	return g.out.Close()
+}
+
+// find says what has to be done, at the end.
+func (g *guess) find() finding {
+	f := finding{encode: g.encode && g.unsafe()}
+	if g.untyped {
+		f.charset = g.charset()
+	}
+	return f
 }
 
 // unsafe reports whether the body may be changed on its way: RFC 8551, Section
@@ -247,28 +275,33 @@ func (g *guess) unsafe() bool {
 }
 
 // decide writes the header and what is held.
-func (g *guess) decide(encode bool) error {
+func (g *guess) decide(f finding) error {
 	if g.untyped {
-		g.part.setType(g.charset())
+		g.part.setType(f.charset)
 	}
-	out := leaf(passLeaf{g.c.crlf})
-	if encode {
+	out := leaf(passLeaf{g.c.dst}) // its line ends are right already
+	if f.encode {
 		out = g.c.encoder(&g.part, g.media)
 	}
 	if err := g.c.writeHead(g.part); err != nil {
 		return err
 	}
-	if _, err := io.Copy(out, g.buf.NewReader()); err != nil {
+	g.out = out
+	if g.buf == nil {
+		return nil
+	}
+	if _, err := pour(out, g.buf.NewReader(), g.buf.Size()); err != nil {
 		return err
 	}
-	g.out = out
 	return g.buf.Close()
 }
+
+const usASCII = "us-ascii"
 
 func (g *guess) charset() string {
 	switch {
 	case !g.scan.Has8Bit():
-		return "us-ascii"
+		return usASCII
 	case g.valid.ok():
 		return "utf-8"
 	}

@@ -48,7 +48,7 @@ type Message struct {
 	pure         bool // the content's header has Content-* fields alone
 	buffers      []*spool.Buffer
 	spool        spool.Options // of more of them
-	held         []io.Closer // of layers that are decrypted where they are read
+	held         []io.Closer   // of layers that are decrypted where they are read
 }
 
 // OuterHeader returns the header of the message as received. Nothing vouches

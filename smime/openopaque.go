@@ -26,6 +26,11 @@ func (r *reader) openOpaque(e *entity) (*origin, error) {
 	if err != nil {
 		return nil, err
 	}
+	if pinned, ok := e.heldBy(); ok && r.where != nil {
+		// It is read once and judged as it is read: no fingerprints are needed.
+		pinned.at = r.where
+		body = pinned.from(int64(e.head.body - e.skip)).raw()
+	}
 	if e.held != nil && e.held.crlf {
 		body = mimeraw.NewCRLFReader(body)
 	}
@@ -94,7 +99,7 @@ func (o *opening) stream(content io.ReadCloser, contentType cms.OID, done func(e
 	}
 	if !o.layer.Encrypted {
 		// What cannot be read at all is kept as received.
-		br := bufio.NewReaderSize(content, readBuffer)
+		br := bufio.NewReaderSize(content, peekBuffer)
 		_, err := br.Peek(1)
 		_, syntax := errors.AsType[*cms.SyntaxError](err)
 		_, limit := errors.AsType[*cms.LimitError](err)

@@ -7,6 +7,7 @@ import (
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/mimeraw"
 	"github.com/postseal/postseal/internal/spool"
+	"github.com/postseal/postseal/internal/stage"
 )
 
 // Read opens a message: it takes its layers off from the outside in, judges
@@ -42,7 +43,8 @@ func ReadAt(src io.ReaderAt, size int64, opts *ReadOptions) (*Message, error) {
 		return nil, &cms.UsageError{Msg: "smime.ReadAt: the size is negative"}
 	}
 	r := newReader(opts, &sourceReader{src: eofReader{}})
-	pinned, err := spool.NewPinned(sourceReaderAt{src, r.src}, size)
+	r.where = sourceReaderAt{src, r.src}
+	pinned, err := spool.NewPinned(r.where, size)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +99,7 @@ func (r *reader) read(at origin) (*Message, error) {
 type reader struct {
 	opts   ReadOptions
 	src    *sourceReader
+	where  io.ReaderAt // the source as it is; nil for a stream
 	msg    *Message
 	sender *sender
 	finish []func() // of each layer: takes its verdict
@@ -160,7 +163,7 @@ func (r *reader) settle(e *entity) error {
 	if err := writeAll(buf, e.head.raw[e.skip:e.head.body]); err != nil {
 		return err
 	}
-	if _, err := io.Copy(buf, e.body); err != nil {
+	if _, err := pour(buf, e.body, stage.Size); err != nil {
 		return err
 	}
 	r.setContent(e, view{at: buf, n: buf.Size()})

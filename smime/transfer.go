@@ -9,13 +9,17 @@ import (
 	"github.com/postseal/postseal/internal/mimeraw"
 )
 
+// peekBuffer is the size of a buffer to look at the start of something, in
+// octets. Who reads more at a time goes past it.
+const peekBuffer = 4 << 10
+
 // decodeTransfer returns the DER or BER in the body of an entity. The transfer
 // encoding is a hint: mail has DER under the name of base64, base64 without its
 // name, and PEM under either.
 func decodeTransfer(body io.Reader, encoding string) io.Reader {
-	br := bufio.NewReaderSize(body, 32<<10)
+	br := bufio.NewReaderSize(body, peekBuffer)
 	if encoding == "quoted-printable" {
-		br = bufio.NewReaderSize(mimeraw.NewQuotedPrintableReader(br), 32<<10)
+		br = bufio.NewReaderSize(mimeraw.NewQuotedPrintableReader(br), peekBuffer)
 	}
 	for range 3 {
 		switch first(br) {
@@ -26,7 +30,7 @@ func decodeTransfer(body io.Reader, encoding string) io.Reader {
 				return br
 			}
 		}
-		br = bufio.NewReaderSize(&base64Body{mimeraw.NewBase64Reader(br)}, 32<<10)
+		br = bufio.NewReaderSize(&base64Body{mimeraw.NewBase64Reader(br)}, peekBuffer)
 	}
 	return br
 }

@@ -35,15 +35,17 @@ func (v view) reader() io.Reader {
 // pour copies what the octets stand for.
 func (v view) pour(dst io.Writer) (int64, error) { return pour(dst, v.reader(), v.n) }
 
-// pour copies src, which has about size octets, in large blocks.
+// pour copies src, of which about size octets come, in large blocks. A small
+// buffer within src is gone past.
 func pour(dst io.Writer, src io.Reader, size int64) (int64, error) {
+	dst, src = struct{ io.Writer }{dst}, struct{ io.Reader }{src}
 	if size < stage.Size/4 {
-		return io.Copy(dst, src)
+		return io.CopyBuffer(dst, src, make([]byte, max(size, 512)+1))
 	}
 	b := stage.Get()
 	defer stage.Put(b)
 	b.Resize(stage.Size)
-	return io.CopyBuffer(struct{ io.Writer }{dst}, src, b.Buf)
+	return io.CopyBuffer(dst, src, b.Buf)
 }
 
 // from returns the view without its first octets.

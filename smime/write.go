@@ -46,7 +46,7 @@ func signCleaning(o *SignOptions) *cleanOptions {
 	if o.SevenBit {
 		return nil
 	}
-	return &cleanOptions{encode: true, keepBinary: o.Opaque, spool: spool.Options{Memory: o.SpoolMemory, Dir: o.SpoolDir}}
+	return &cleanOptions{encode: true, keepBinary: o.Opaque, spool: spool.Options{Memory: o.SpoolMemory, Dir: o.SpoolDir}, survey: o.Survey}
 }
 
 // Encrypt writes an encrypted message (RFC 8551, Sections 3.3 and 3.4) to w,
@@ -75,7 +75,7 @@ func Encrypt(w io.Writer, to []cms.Recipient, opts *EncryptOptions) (io.WriteClo
 	if err != nil {
 		return nil, err
 	}
-	clean := &cleanOptions{spool: spool.Options{Memory: o.SpoolMemory, Dir: o.SpoolDir}}
+	clean := &cleanOptions{spool: spool.Options{Memory: o.SpoolMemory, Dir: o.SpoolDir}, survey: o.Survey}
 	if o.Compress {
 		if layer, err = nest(layer, compressLayer); err != nil {
 			return nil, err
@@ -86,6 +86,7 @@ func Encrypt(w io.Writer, to []cms.Recipient, opts *EncryptOptions) (io.WriteClo
 		if o.Sign != nil {
 			so = *o.Sign
 		}
+		so.Survey = o.Survey
 		layer, err = nest(layer, func(dst io.Writer) (*entityWriter, error) { return signLayer(dst, o.Signers, &so) })
 		if err != nil {
 			return nil, err
@@ -195,8 +196,13 @@ func (m *messageWriter) startBody() error {
 	fields := m.parted.inner
 	if m.clean != nil {
 		m.clean.typeParam, m.clean.legacy = m.parted.typeParam, m.parted.legacy
+		m.clean.survey.begin()
 		c := newCleaner(m.layer, fields, *m.clean)
-		m.body = &chain{c, []func() error{c.Close, m.layer.Close}}
+		ends := []func() error{c.Close, m.layer.Close}
+		if m.clean.survey != nil {
+			ends = []func() error{c.Close, m.clean.survey.verdict, m.layer.Close}
+		}
+		m.body = &chain{c, ends}
 	} else {
 		if _, typed := fields.Get("Content-Type"); !typed {
 			fields.Fields = append([]mimeraw.Field{{Raw: []byte("Content-Type: text/plain; charset=us-ascii" + m.parted.typeParam + "\r\n")}}, fields.Fields...)

@@ -35,6 +35,9 @@ type SignOptions struct {
 
 	// SpoolDir is the folder of the temporary file. "": the system's.
 	SpoolDir string
+
+	// Survey, if it is not nil, makes holding parts needless.
+	Survey *Survey
 }
 
 // EncryptOptions says how a message is encrypted. Nil is the zero value.
@@ -72,6 +75,9 @@ type EncryptOptions struct {
 	// that are not signed.
 	SpoolMemory int
 	SpoolDir    string
+
+	// Survey is as in SignOptions, and takes the place of that of Sign.
+	Survey *Survey
 }
 
 // CompressOptions says how a message is compressed. Nil is the zero value.

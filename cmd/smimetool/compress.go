@@ -14,7 +14,7 @@ func newCompress(a *app) *cobra.Command {
 	cmd := a.newCommand("compress [-o OUT] [IN.eml]", "Compress a message", `
 Compresses a message (compressed-data, RFC 8551, Section 3.6). Few programs can
 read that.`, 1, func(args []string) error {
-		return a.writeMail(args, output, func(dst io.Writer) (io.WriteCloser, error) { return smime.Compress(dst, nil) })
+		return a.writeMail(args, output, func(dst io.Writer, _ *smime.Survey) (io.WriteCloser, error) { return smime.Compress(dst, nil) })
 	})
 	outputFlag(cmd, &output, "the message")
 	return cmd

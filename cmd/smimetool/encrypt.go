@@ -95,7 +95,8 @@ func (a *app) encrypt(f *encrypt, args []string) error {
 	}
 	opts := &smime.EncryptOptions{Signers: signers, Sign: &smime.SignOptions{Opaque: f.opaque, CMS: &cms.SignOptions{Certificates: certs}},
 		Cipher: cipher, Compress: f.compress, Headers: f.headers.policy}
-	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
+	return a.writeMail(args, f.output, func(dst io.Writer, survey *smime.Survey) (io.WriteCloser, error) {
+		opts.Survey = survey
 		return smime.Encrypt(dst, f.to.cmsRecipients(to), opts)
 	})
 }

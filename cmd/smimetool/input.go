@@ -76,6 +76,14 @@ func (in *input) measure(f *os.File) {
 	}
 }
 
+// rewind goes back to where a file starts.
+func (in *input) rewind() error {
+	if _, err := in.regular.Seek(in.start, io.SeekStart); err != nil {
+		return in.failed(err)
+	}
+	return nil
+}
+
 // ReadAt implements io.ReaderAt, for an input with a size.
 func (in *input) ReadAt(p []byte, off int64) (int, error) {
 	n, err := in.regular.ReadAt(p, in.start+off)

@@ -2,15 +2,22 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"strings"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/spool"
 	"github.com/postseal/postseal/smime"
 )
 
-// A mailWriter makes the writer of a protected message to dst.
-type mailWriter func(dst io.Writer) (io.WriteCloser, error)
+// A mailWriter makes the writer of a protected message to dst. A survey that is
+// not nil makes it hold nothing, and the message may have to be written twice.
+type mailWriter func(dst io.Writer, survey *smime.Survey) (io.WriteCloser, error)
+
+// surveySize is from what size on a message is rather written twice than held,
+// in octets.
+const surveySize = 1 << 20
 
 // writeMail protects the input, a message.
 func (a *app) writeMail(args []string, path string, write mailWriter) error {
@@ -24,17 +31,35 @@ func (a *app) writeMail(args []string, path string, write mailWriter) error {
 		return err
 	}
 	defer out.Discard()
-	w, err := write(out)
+	var survey *smime.Survey
+	if in.regular != nil && in.size > surveySize && out.isTemp() {
+		survey = &smime.Survey{}
+	}
+	err = protect(in, out, survey, write)
+	if errors.Is(err, smime.ErrSurvey) {
+		if err = errors.Join(in.rewind(), out.restart()); err == nil {
+			err = protect(in, out, survey, write)
+		}
+	}
+	if errors.Is(err, smime.ErrSurvey) {
+		err = in.failed(spool.ErrChanged)
+	}
 	if err != nil {
 		return err
 	}
-	if err = copyAll(w, in); err != nil {
-		return inFile(in.name, err)
-	}
-	if err = w.Close(); err != nil {
-		return inFile(in.name, err)
-	}
 	return out.Commit()
+}
+
+// protect passes the input through a writer to the output.
+func protect(in *input, out *output, survey *smime.Survey, write mailWriter) error {
+	w, err := write(out, survey)
+	if err != nil {
+		return err
+	}
+	if err = copyAll(w, in); err == nil {
+		err = w.Close()
+	}
+	return inFile(in.name, err)
 }
 
 // A reading is a message that was opened, with the verdict on it.

@@ -168,6 +168,20 @@ func (o *output) makeTemp(perm fs.FileMode) error {
 	return nil
 }
 
+// restart throws away what was written to a temporary file.
+func (o *output) restart() error {
+	o.w.stop()
+	o.w = newBlockWriter(o.file)
+	_, err := o.file.Seek(0, io.SeekStart)
+	if err == nil {
+		err = o.file.Truncate(0)
+	}
+	if err != nil {
+		return o.named(err)
+	}
+	return nil
+}
+
 func (o *output) isTemp() bool { return o.file != nil && o.dst != io.Writer(o.file) }
 
 // Write implements io.Writer.

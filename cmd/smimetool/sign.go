@@ -55,7 +55,8 @@ func (a *app) sign(f *sign, args []string) error {
 		return err
 	}
 	opts := &smime.SignOptions{Opaque: f.opaque, Headers: f.headers.policy, CMS: &cms.SignOptions{Certificates: certs}}
-	return a.writeMail(args, f.output, func(dst io.Writer) (io.WriteCloser, error) {
+	return a.writeMail(args, f.output, func(dst io.Writer, survey *smime.Survey) (io.WriteCloser, error) {
+		opts.Survey = survey
 		return smime.Sign(dst, signers, opts)
 	})
 }

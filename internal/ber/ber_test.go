@@ -281,7 +281,7 @@ func TestLimits(t *testing.T) {
 			_, _ = NewReader(bytes.NewReader(claim), 32).Raw(1 << 60)
 		}
 	}).AllocedBytesPerOp()
-	if allocs > 4*bufferSize {
+	if allocs > 4*stepSize {
 		t.Errorf("%d octets were allocated for a claim", allocs)
 	}
 }

@@ -6,8 +6,12 @@ import (
 	"io"
 )
 
-// bufferSize is the read buffer. Contents larger than it bypass it.
-const bufferSize = 32 << 10
+// bufferSize is the size of the buffer before the source, in octets. It is for
+// headers: contents of more octets bypass it.
+const bufferSize = 4 << 10
+
+// stepSize is how much of an element is read at a time, in octets.
+const stepSize = 32 << 10
 
 // A Reader reads elements one after the other, descending into constructed
 // ones with Enter and Leave. The first error is sticky. It is not safe for
@@ -234,7 +238,7 @@ func (r *Reader) Raw(limit int64) ([]byte, error) {
 // allocates nothing.
 func (r *Reader) append(buf []byte, n int64) ([]byte, error) {
 	for n > 0 {
-		step := int(min(n, bufferSize))
+		step := int(min(n, stepSize))
 		start := len(buf)
 		if cap(buf)-start < step {
 			grown := make([]byte, start, max(2*start, start+step))

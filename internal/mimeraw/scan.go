@@ -43,9 +43,23 @@ func (s *Scan) Write(p []byte) (int, error) {
 	if !s.hasNUL {
 		s.hasNUL = bytes.IndexByte(p, 0) >= 0
 	}
-	if !s.sawBareCR {
-		s.sawBareCR = s.bareCR(p)
+	afterCR := s.prev == '\r'
+	lines := s.lines(p)
+	// A CR for each LF is the one before it, so where there are no more of them
+	// none is bare. It is also counted when its LF comes with the next call.
+	if !s.sawBareCR && (afterCR || lines < 0 || bytes.Count(p, crOctet) != lines) {
+		s.sawBareCR = afterCR && p[0] != '\n' || bareCR(p)
 	}
+	return len(p), nil
+}
+
+var crOctet = []byte{'\r'}
+
+// lines takes p line by line. It returns the number of its line ends, or -1 when
+// one of them is no CRLF.
+func (s *Scan) lines(p []byte) int {
+	n, bare := 0, s.sawBareLF
+	s.sawBareLF = false
 	for rest := p; len(rest) > 0; {
 		j := bytes.IndexByte(rest, '\n')
 		if j < 0 {
@@ -55,8 +69,13 @@ func (s *Scan) Write(p []byte) (int, error) {
 		s.advance(rest[:j])
 		s.endLine()
 		rest = rest[j+1:]
+		n++
 	}
-	return len(p), nil
+	if s.sawBareLF {
+		n = -1
+	}
+	s.sawBareLF = s.sawBareLF || bare
+	return n
 }
 
 // advance takes octets of the current line; p holds no LF.
@@ -100,12 +119,9 @@ func (s *Scan) endLine() {
 	s.prev2, s.prev, s.any = s.prev, '\n', true
 }
 
-// bareCR reports whether p, or the octet before it, holds a CR that no LF
-// follows. A CR at the end of p is left for the next call.
-func (s *Scan) bareCR(p []byte) bool {
-	if s.prev == '\r' && p[0] != '\n' {
-		return true
-	}
+// bareCR reports whether p holds a CR that no LF follows. A CR at the end of p is
+// left for the next call.
+func bareCR(p []byte) bool {
 	for {
 		i := bytes.IndexByte(p, '\r')
 		if i < 0 || i == len(p)-1 {

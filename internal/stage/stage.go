@@ -13,7 +13,7 @@ import (
 
 // Size is the size of a block in octets: enough that the start of a goroutine
 // does not count, little enough that the blocks at work stay in the cache.
-const Size = 128 << 10
+const Size = 256 << 10
 
 // Parallel tells whether work beside the caller's goroutine pays at all.
 func Parallel() bool { return runtime.GOMAXPROCS(0) > 1 }
