@@ -18,8 +18,11 @@
 // cannot be exchanged within the store unnoticed. Nothing else is encrypted or
 // authenticated: whoever may write the file can add certificates to it. So the
 // file is made for its owner alone, in a folder for its owner alone, and a file
-// that others may read or write is refused with [ErrExposed], where the
-// operating system has file modes.
+// that others may read or write is refused with [ErrExposed], and one in a folder
+// that everybody may write to with [ErrFolder], where the operating system has
+// file modes. Keys that were removed, and those under an old passphrase, are
+// overwritten in the files, which says nothing about copies of them and about
+// what a disk keeps.
 //
 // The store does not judge whether a certificate leads to a root. Certificates
 // that are found are candidates, and those that are added are trusted only

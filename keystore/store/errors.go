@@ -22,6 +22,9 @@ var (
 	ErrBusy = errors.New("another process is writing to the store")
 	// ErrExposed says that others than the owner may read or write the file.
 	ErrExposed = errors.New("others may read or write this file; its mode has to be 0600")
+	// ErrFolder says that everybody may write to the folder of the file, and so
+	// put other files in the place of those of the store.
+	ErrFolder = errors.New("everybody may write to the folder of this file")
 	// ErrNotFound says that the store does not have what was asked for.
 	ErrNotFound = errors.New("the store does not have it")
 	// ErrWrapper says that the data key is kept in another way than that of
@@ -119,7 +122,7 @@ func (s *Store) fail(op string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Path: s.path, Op: op, Err: err}
 	}
-	for _, kind := range []error{ErrNotStore, ErrDamaged, ErrBusy, ErrExposed, ErrNotFound, ErrWrapper, ErrChanged, ErrClosed, ErrNotTrusted, ErrNotSender, ErrRejected} {
+	for _, kind := range []error{ErrNotStore, ErrDamaged, ErrBusy, ErrExposed, ErrFolder, ErrNotFound, ErrWrapper, ErrChanged, ErrClosed, ErrNotTrusted, ErrNotSender, ErrRejected} {
 		if errors.Is(err, kind) {
 			return &Error{Path: s.path, Op: op, Err: err}
 		}

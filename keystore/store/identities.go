@@ -270,6 +270,9 @@ func (s *Store) RemoveIdentity(ctx context.Context, id Fingerprint) error {
 		}
 		return dropCertificate(ctx, tx, id[:])
 	})
+	if err == nil {
+		err = s.scrub(ctx)
+	}
 	return s.fail("removing an identity from", err)
 }
 

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +135,43 @@ func TestChangePassphrase(t *testing.T) {
 	}
 	wantErr(t, slow.ChangeKey(t.Context(), w), ErrChanged)
 	must(openStore(t, s.Path(), Options{Key: quick("fast")}).PrivateIdentity(t.Context(), print))(t)
+}
+
+// What an old passphrase opens is in none of the files after a change, and a key
+// that was removed neither.
+func TestScrubbed(t *testing.T) {
+	s := newStore(t, Options{Key: quick("old")})
+	print := must(s.AddIdentity(t.Context(), newWorld(t, "CA").identity(testpki.Profile{Key: testpki.P256})))(t)
+	var slot, sealed []byte
+	if err := s.db.QueryRow("SELECT data FROM slots").Scan(&slot); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.QueryRow("SELECT sealed FROM keys").Scan(&sealed); err != nil {
+		t.Fatal(err)
+	}
+	inFiles := func(octets []byte) bool {
+		found := false
+		for _, f := range must(os.ReadDir(filepath.Dir(s.Path())))(t) {
+			found = found || bytes.Contains(must(os.ReadFile(filepath.Join(filepath.Dir(s.Path()), f.Name())))(t), octets[:48])
+		}
+		return found
+	}
+	if !inFiles(slot) || !inFiles(sealed) {
+		t.Fatal("the test does not find what it looks for")
+	}
+	if err := s.ChangeKey(t.Context(), quick("new")); err != nil {
+		t.Fatal(err)
+	}
+	// Parameters are the same in the new one; salt and key are not.
+	if tail := slot[len(slot)-64:]; inFiles(tail) {
+		t.Error("what the old passphrase opens is still there")
+	}
+	if err := s.RemoveIdentity(t.Context(), print); err != nil {
+		t.Fatal(err)
+	}
+	if inFiles(sealed) {
+		t.Error("the removed key is still there")
+	}
 }
 
 // keyring is another Wrapper.

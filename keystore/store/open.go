@@ -72,7 +72,7 @@ func DefaultPath() (string, error) {
 
 // Open opens the store at path, or makes it, with folders that are not there;
 // "" is DefaultPath. What is made is for its owner alone. The error is an
-// [*Error], which wraps ErrExposed, ErrNotStore, ErrDamaged, ErrBusy, a
+// [*Error], which wraps ErrExposed, ErrFolder, ErrNotStore, ErrDamaged, ErrBusy, a
 // [*NewerError] or an error of the file system.
 func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 	return open(ctx, path, opts, migrations)
@@ -124,9 +124,12 @@ func makeFile(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
+	if err := checkFolder(path); err != nil {
+		return err
+	}
 	// The index of the WAL has no content of the store in it, but SQLite would
 	// make it with whatever mode the process's mask leaves.
-	for _, name := range []string{path, path + "-shm"} {
+	for _, name := range []string{path, path + indexEnding} {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
 			err = f.Close()
@@ -136,6 +139,66 @@ func makeFile(path string) error {
 		}
 	}
 	return checkMode(path)
+}
+
+// Endings of the names of files that SQLite has beside a database.
+const (
+	walEnding     = "-wal"
+	indexEnding   = "-shm"
+	journalEnding = "-journal"
+)
+
+// checkFolder looks at what others may have put beside the file: SQLite takes
+// what a WAL or a journal says for content of the database.
+func checkFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return ErrFolder
+	}
+	for _, ending := range []string{walEnding, indexEnding, journalEnding} {
+		if err = checkBeside(path, ending); err != nil {
+			return &fs.PathError{Op: "open", Path: path + ending, Err: err}
+		}
+	}
+	return nil
+}
+
+// checkBeside checks a file of SQLite's, which may not be there. One that
+// SQLite made has the mode of the process's mask until it gets its own, also
+// when the process was killed just then.
+func checkBeside(path, ending string) error {
+	info, err := os.Lstat(path + ending)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return errors.Unwrap(err)
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o002 != 0 {
+		return ErrExposed
+	}
+	if who, known := owner(info); known && who != os.Geteuid() {
+		main, statErr := os.Stat(path)
+		if statErr != nil {
+			return ErrExposed
+		}
+		if whose, _ := owner(main); who != whose {
+			return ErrExposed
+		}
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	if err = os.Chmod(path+ending, 0o600); errors.Is(err, fs.ErrNotExist) {
+		return nil // another process was done with it
+	}
+	return errors.Unwrap(err)
 }
 
 func checkMode(path string) error {
@@ -255,6 +318,21 @@ func (s *Store) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 	}
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err() // rather than the database's word for it
+	}
+	return err
+}
+
+// scrub takes what was deleted out of the WAL, as far as nobody reads older
+// states of the store: pages of the database are overwritten when what is on
+// them is deleted, and those in the WAL are not.
+func (s *Store) scrub(ctx context.Context) error {
+	if !vfs.SupportsSharedMemory {
+		return nil
+	}
+	var busy, pages, done int
+	err := s.db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &done)
+	if errors.Is(kindOf(err), ErrBusy) && err != nil {
+		return nil // the next one does it
 	}
 	return err
 }

@@ -48,6 +48,83 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// What others can put beside a store is not taken for a part of it.
+func TestPlanted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no file modes")
+	}
+	s := newStore(t, Options{})
+	path, dir := s.Path(), filepath.Dir(s.Path())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, ending := range []string{walEnding, indexEnding, journalEnding} {
+		name := path + ending
+		for what, plant := range map[string]func() error{
+			"a file of everybody": func() error { return errors.Join(os.WriteFile(name, []byte("x"), 0o600), os.Chmod(name, 0o666)) },
+			"a link":              func() error { return os.Symlink(filepath.Join(dir, "elsewhere"), name) },
+			"a folder":            func() error { return os.Mkdir(name, 0o700) },
+		} {
+			if err := errors.Join(os.RemoveAll(name), plant()); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Open(t.Context(), path, Options{})
+			wantErr(t, err, ErrExposed)
+			var where *fs.PathError
+			if !errors.As(err, &where) || where.Path != name {
+				t.Errorf("%s: %v does not name %s", what, err, name)
+			}
+		}
+		if err := os.RemoveAll(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "elsewhere")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a link was followed: %v", err)
+	}
+	for _, mode := range []fs.FileMode{0o707, 0o777, 0o777 | fs.ModeSticky} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(t.Context(), path, Options{})
+		wantErr(t, err, ErrFolder)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// Others cannot lay something beside a store that is to be made either.
+	orphan := filepath.Join(dir, "new.db")
+	err := os.WriteFile(orphan+walEnding, nil, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 {
+		err = errors.Join(os.WriteFile(path+journalEnding, nil, 0o600), os.Chown(path+journalEnding, 65534, 65534), os.Chown(orphan+walEnding, 65534, 65534))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{path, orphan} {
+			_, err = Open(t.Context(), name, Options{})
+			wantErr(t, err, ErrExposed)
+		}
+		if err = os.Chown(orphan+walEnding, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err = os.Remove(path + journalEnding); err != nil {
+			t.Fatal(err)
+		}
+	}
+	openStore(t, orphan, Options{}) // what is left of one's own store
+	// What a killed process left has the mode of its mask.
+	if err = os.WriteFile(path+walEnding, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	openStore(t, path, Options{})
+	if info, statErr := os.Stat(path + walEnding); statErr != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info, statErr)
+	}
+}
+
 func TestPaths(t *testing.T) {
 	for _, name := range []string{"plain", "with space", "50%", "a?b=c&d", "x#y", "a+b", "ä ö", "semi;colon", "quote'\"", "file:x", "%41"} {
 		path := filepath.Join(t.TempDir(), name, name+".db")

@@ -231,5 +231,5 @@ func (s *Store) ChangeKey(ctx context.Context, w Wrapper) error {
 	s.keyMu.Lock()
 	s.wrapper = w
 	s.keyMu.Unlock()
-	return nil
+	return s.fail(op, s.scrub(ctx))
 }
