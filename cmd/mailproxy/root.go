@@ -36,7 +36,7 @@ func newRoot(a *app) *cobra.Command {
 			return &usageError{msg: "no command was given", hints: []string{"mailproxy --help lists the commands; mailproxy demo shows it at work"}}
 		},
 	}
-	root.AddCommand(newDemo(a), newInit(a), newCheck(a), newRun(a))
+	root.AddCommand(newDemo(a), newInit(a), newCheck(a), newRun(a), newMilter(a))
 	return root
 }
 

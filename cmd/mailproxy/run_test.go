@@ -39,6 +39,11 @@ type process struct {
 
 func startProcess(t testing.TB, file string) *process {
 	t.Helper()
+	return startCommand(t, "run", "--config", file)
+}
+
+func startCommand(t testing.TB, args ...string) *process {
+	t.Helper()
 	name := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {
@@ -46,7 +51,7 @@ func startProcess(t testing.TB, file string) *process {
 	}
 	t.Cleanup(func() { _ = socket.Close() })
 	p := &process{t: t, socket: socket, logged: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], "run", "--config", file)
+	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Env = append(os.Environ(), beMain+"=1", "NOTIFY_SOCKET="+name)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

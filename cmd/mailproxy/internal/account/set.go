@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/internal/smtpproxy"
+	"github.com/postseal/postseal/keystore"
 )
 
 // A Set is the accounts of a configuration. It is safe for concurrent use;
@@ -62,6 +64,21 @@ func (s *Set) Keys(login string) smtpproxy.Keys {
 		return &access{a, a.keys}
 	}
 	return nil
+}
+
+// Owner returns the login name of the account that a mail address is one of, or
+// "".
+func (s *Set) Owner(address string) string {
+	normal, err := keystore.NormalizeAddress(address)
+	if err != nil {
+		return ""
+	}
+	for _, conf := range s.shared.conf.Accounts {
+		if slices.Contains(conf.Addresses, normal) {
+			return conf.Login
+		}
+	}
+	return ""
 }
 
 // A Problem is something of an account that a person should know.

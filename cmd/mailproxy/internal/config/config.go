@@ -31,6 +31,7 @@ type Config struct {
 	Certificates Certificates `toml:"certificates"`
 	IMAP         IMAP         `toml:"imap"`
 	Limits       Limits       `toml:"limits"`
+	Milter       Milter       `toml:"milter"`
 
 	// Policy is what Rules say.
 	Policy *policy.Rules `toml:"-"`
@@ -216,6 +217,17 @@ type Tags struct {
 	Encrypt string `toml:"encrypt"`
 	Field   string `toml:"field"`
 }
+
+// Milter is the filter for mail servers; none without an address.
+type Milter struct {
+	Address string `toml:"address"` // host:port, or "unix:" and the name of a socket
+	// Trusted are hosts whose mail is that of the account of its sender, although
+	// nobody has logged in.
+	Trusted []Network `toml:"trusted"`
+}
+
+// Unix begins the address of a Milter that is a socket in the file system.
+const Unix = "unix:"
 
 // Sending says more about what is sent.
 type Sending struct {

@@ -132,6 +132,10 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	file(&c.Server.Spool, &c.Revocation.Cache, &c.IMAP.Facts)
+	if name, ok := strings.CutPrefix(c.Milter.Address, Unix); ok {
+		file(&name)
+		c.Milter.Address = Unix + name
+	}
 	for i := range c.LDAP {
 		file(&c.LDAP[i].CA, &c.LDAP[i].Password)
 	}

@@ -58,9 +58,10 @@ func (v *validator) oneOf(key, value string, known ...string) bool {
 
 func (v *validator) all() {
 	v.server()
-	if len(v.c.Listeners) == 0 {
-		v.fail("listener", "at least one [[listener]] is needed")
+	if len(v.c.Listeners) == 0 && v.c.Milter.Address == "" {
+		v.fail("listener", "at least one [[listener]] is needed, or [milter]")
 	}
+	v.milter()
 	addresses := make(map[string]bool)
 	for i := range v.c.Listeners {
 		v.listener(fmt.Sprintf("listener[%d].", i), &v.c.Listeners[i], addresses)
@@ -73,6 +74,20 @@ func (v *validator) all() {
 	v.rules()
 	v.rest()
 	v.limits()
+}
+
+func (v *validator) milter() {
+	const key = "milter.address"
+	m := &v.c.Milter
+	name, isUnix := strings.CutPrefix(m.Address, Unix)
+	switch {
+	case m.Address == "" && len(m.Trusted) > 0:
+		v.need(key, "", "an address")
+	case isUnix:
+		v.need(key, name, "the name of a socket behind "+Unix)
+	case m.Address != "":
+		v.address(key, m.Address)
+	}
 }
 
 func (v *validator) server() {
