@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 )
 
 func TestCheck(t *testing.T) {
@@ -85,6 +87,13 @@ func TestInit(t *testing.T) {
 	if err != nil || string(after) != string(before) {
 		t.Errorf("overwritten: %v", err)
 	}
+	if code, out, errs := run(t, "init", "--output", "c", "--address", "a@example.org", "--unlock", "login"); code != exitOK || !strings.Contains(out, "smimetool id new --store store.db a@example.org") {
+		t.Errorf("by SRV records: exit code %d: %s%s", code, out, errs)
+	}
+	conf, err := config.Read("c")
+	if err != nil || conf.Listeners[1].Upstream.Domain != "example.org" || conf.Accounts[0].Unlock != config.UnlockLogin || conf.Accounts[0].Login != "a@example.org" {
+		t.Errorf("%+v %v", conf, err)
+	}
 	if code, _, _ := run(t, "init", "--output", "b", "--server", "mail.example.org"); code != exitUsage {
 		t.Errorf("without an address: exit code %d", code)
 	}
@@ -92,7 +101,7 @@ func TestInit(t *testing.T) {
 		t.Errorf("with a wrong host: exit code %d", code)
 	}
 	left, err := os.ReadDir(".")
-	if err != nil || len(left) != 1 {
+	if err != nil || len(left) != 2 {
 		t.Errorf("left: %v %v", left, err)
 	}
 }

@@ -392,3 +392,44 @@ func TestSlowClients(t *testing.T) {
 		_ = good.conn.Close()
 	}
 }
+
+// TestFactsFile shows a message after a restart as before, and has nothing of it in
+// the file.
+func TestFactsFile(t *testing.T) {
+	w := testWorld(t)
+	w.edit(t, "[trust]", "[imap]\nfacts = \"facts.db\"\nservice = \"one.example\"\n\n[trust]")
+	if err := w.start(t.Context(), discard()); err != nil {
+		t.Fatal(err)
+	}
+	w.roundTrip(t)
+	before, err := w.fetch(bounded(t), w.address(config.IMAP4), w.client, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.proxy.drain()
+	for _, name := range []string{"facts.db", "facts.db-wal"} {
+		data, readErr := os.ReadFile(w.file(name))
+		if readErr != nil && !errors.Is(readErr, os.ErrNotExist) {
+			t.Fatal(readErr)
+		}
+		for _, secret := range []string{"noon", "Lunch", "encrypted+signed", demoAlice} {
+			if bytes.Contains(data, []byte(secret)) {
+				t.Errorf("%s has %q", name, secret)
+			}
+		}
+	}
+	w.edit(t, "one.example", "two.example")
+	if err = w.start(t.Context(), discard()); err != nil {
+		t.Fatal(err)
+	}
+	after, err := w.fetch(bounded(t), w.address(config.IMAP4), w.client, 1)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("after a restart: %v\n%s", err, after)
+	}
+	if err = os.Chmod(w.file("facts.db"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := run(t, "run", "--config", w.file(demoConfig)); code != exitConfig {
+		t.Errorf("a file that others may read: %d %s", code, errs)
+	}
+}

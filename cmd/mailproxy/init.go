@@ -19,22 +19,29 @@ Writes a configuration for one account: what was not given by flags is asked for
 The file is for its owner alone; one that is there is never overwritten.
 
 The store and its identity are made with smimetool id new --store FILE ADDRESS.
+With --unlock login the passphrase of the store has to be the password at the mail
+server: nothing on the disk opens the keys then.
 `
+
+// bySRV is the answer for a server that is found by SRV records.
+const bySRV = "srv"
 
 // An initAnswer is one thing that has to be known.
 type initAnswer struct {
 	flag, question, preset string
 	value                  string
+	unless                 [2]string // it is not asked for with this answer to that flag
 }
 
 func newInit(a *app) *cobra.Command {
 	file := "mailproxy.toml"
 	answers := []*initAnswer{
-		{flag: "server", question: "The name of the mail server"},
 		{flag: "address", question: "Your mail address"},
+		{flag: "server", question: "The name of the mail server, or srv if the DNS has it", preset: bySRV},
 		{flag: "login", question: "The name that you log in with", preset: "address"},
 		{flag: "store", question: "The file of your store of keys", preset: "store.db"},
-		{flag: "passphrase-file", question: "The file with the passphrase of the store", preset: "passphrase"},
+		{flag: "unlock", question: "When the keys are unlocked: start, by a passphrase in a file, or login, by your password", preset: config.UnlockStart},
+		{flag: "passphrase-file", question: "The file with the passphrase of the store", preset: "passphrase", unless: [2]string{"unlock", config.UnlockLogin}},
 	}
 	cmd := a.newCommand("init [flags]", "Write a configuration", initLong, func() error { return a.init(file, answers) })
 	cmd.Flags().StringVarP(&file, "output", "o", file, "write to `FILE`")
@@ -51,7 +58,7 @@ func (a *app) init(file string, answers []*initAnswer) error {
 		if known, ok := values[one.preset]; ok {
 			one.preset = known
 		}
-		if one.value == "" {
+		if one.value == "" && (one.unless[0] == "" || values[one.unless[0]] != one.unless[1]) {
 			if err := a.ask(in, one); err != nil {
 				return err
 			}
@@ -59,13 +66,17 @@ func (a *app) init(file string, answers []*initAnswer) error {
 		values[one.flag] = one.value
 	}
 	text := initText(values)
-	if _, err := config.Parse(file, text); err != nil {
+	conf, err := config.Parse(file, text)
+	if err != nil {
 		return &usageError{"these answers make no configuration: " + err.Error(), nil}
 	}
-	if err := writeNew(file, []byte(text)); err != nil {
+	if err = writeNew(file, []byte(text)); err != nil {
 		return err
 	}
 	a.tell("%s is written. Next:", file)
+	if _, err = os.Stat(conf.Accounts[0].Store); err != nil {
+		a.tell("  smimetool id new --store %s %s   makes the store, and an identity", conf.Accounts[0].Store, values["address"])
+	}
 	a.tell("  mailproxy check --config %s   tells whether everything works", file)
 	a.tell("  mailproxy run --config %s     serves, at 127.0.0.1:1587 (SMTP) and 127.0.0.1:1143 (IMAP)", file)
 	return nil
@@ -107,13 +118,21 @@ func initText(values map[string]string) string {
 	b.WriteString("# Configuration of mailproxy. docs/mailproxy.toml explains every key.\n\n" +
 		"# Sign whatever can be signed; encrypt to whomever there is a certificate of.\n" +
 		"[[rule]]\nsign = \"if-possible\"\nencrypt = \"if-possible\"\n\n")
-	fmt.Fprintf(&b, "[[account]]\nlogin = %s\naddresses = [%s]\nstore = %s\npassphrase_file = %s\n", q("login"), q("address"), q("store"), q("passphrase-file"))
+	fmt.Fprintf(&b, "[[account]]\nlogin = %s\naddresses = [%s]\nstore = %s\nunlock = %s\n", q("login"), q("address"), q("store"), q("unlock"))
+	if values["passphrase-file"] != "" {
+		fmt.Fprintf(&b, "passphrase_file = %s\n", q("passphrase-file"))
+	}
+	upstream := fmt.Sprintf("host = %s\nmode = \"implicit\"\n", q("server"))
+	if values["server"] == bySRV {
+		_, domain, _ := strings.Cut(values["address"], "@")
+		upstream = fmt.Sprintf("find = \"srv\"\ndomain = %q\n", domain)
+	}
 	for _, l := range []struct {
 		protocol string
 		port     int
 	}{{config.SMTP, 1587}, {config.IMAP4, 1143}} {
 		fmt.Fprintf(&b, "\n[[listener]]\nprotocol = %q\naddress = \"127.0.0.1:%d\"\nmode = \"starttls\"\nself_made = \"mailproxy-tls.pem\"\n\n"+
-			"[listener.upstream]\nhost = %s\nmode = \"implicit\"\n", l.protocol, l.port, q("server"))
+			"[listener.upstream]\n%s", l.protocol, l.port, upstream)
 	}
 	return b.String()
 }

@@ -14,7 +14,7 @@ import (
 
 // metrics are what the program counts.
 type metrics struct {
-	accepted, open                           [2]atomic.Int64 // by protocol
+	accepted, open, logins                   [2]atomic.Int64 // by protocol
 	refused, handshakeFailures               atomic.Int64
 	upstreamFailures, reloads, reloadsFailed atomic.Int64
 	ready                                    atomic.Bool
@@ -43,6 +43,7 @@ func (m *metrics) write(w io.Writer) error {
 	metric("counter", "connections_total", "Connections of clients that were accepted.", smtp, m.accepted[0].Load(), imap, m.accepted[1].Load())
 	metric("gauge", "connections_open", "Connections of clients that are open.", smtp, m.open[0].Load(), imap, m.open[1].Load())
 	metric("counter", "connections_refused_total", "Connections of clients that exceeded a limit.", "", m.refused.Load())
+	metric("counter", "logins_total", "Logins that a mail server has accepted.", smtp, m.logins[0].Load(), imap, m.logins[1].Load())
 	metric("counter", "handshake_failures_total", "TLS handshakes of clients that failed, on implicit TLS.", "", m.handshakeFailures.Load())
 	metric("counter", "upstream_failures_total", "Connections to mail servers that could not be made.", "", m.upstreamFailures.Load())
 	metric("counter", "reloads_total", "Configurations that were read again.", `{result="ok"}`, m.reloads.Load(), `{result="failed"}`, m.reloadsFailed.Load())

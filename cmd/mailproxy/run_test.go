@@ -220,6 +220,7 @@ func TestRun(t *testing.T) {
 	for _, want := range []string{
 		"mailproxy_reloads_total{result=\"ok\"} 1\n", "mailproxy_reloads_total{result=\"failed\"} 1\n",
 		"mailproxy_connections_open{protocol=\"imap\"} 1\n", "mailproxy_connections_total{protocol=\"smtp\"} 2\n",
+		"mailproxy_logins_total{protocol=\"smtp\"} 2\n", "mailproxy_connections_refused_total 0\n", "# TYPE mailproxy_connections_open gauge\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)

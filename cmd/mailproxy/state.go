@@ -139,16 +139,20 @@ func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client)
 	}
 	user := sv.state.accounts.Connection(sv.log)
 	defer user.Close()
-	loggedIn := user.LoggedIn
+	loggedIn := func(login string, password []byte) {
+		sv.kept.metrics.logins[protocolIndex(sv.conf.Protocol)].Add(1)
+		user.LoggedIn(login, password)
+	}
 	if sv.conf.Login != config.LoginOptional {
 		late := time.AfterFunc(time.Duration(sv.state.conf.Limits.Login), func() {
 			sv.log.Info("a client has not logged in for too long", "client", c.Addr.Addr().String())
 			_ = conn.Close() // there is nothing that could be lost
 		})
 		defer late.Stop()
+		count := loggedIn
 		loggedIn = func(login string, password []byte) {
 			late.Stop()
-			user.LoggedIn(login, password)
+			count(login, password)
 		}
 	}
 	connect := func(ctx context.Context) (net.Conn, bool, error) { return sv.connect(ctx, c, "") }
