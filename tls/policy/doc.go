@@ -33,7 +33,9 @@ of RFC 8460 for failures ([Reason]).
   - A policy that is there is never passed over because something fails. Where
     the DNS gives no answer, or one whose signatures are wrong, to a question that
     matters, there is no connection. TLSA records that match nothing, or a server
-    without STARTTLS, are failures, even if the base would have been content.
+    without STARTTLS, are failures, even if the base would have been content. One
+    thing is as RFC 8461, Section 3.3 demands: a web server that gives no MTA-STS
+    policy away counts as if there were none, while none is known from before.
   - DANE goes before MTA-STS (RFC 8461, Section 2): where it decides, MTA-STS is not
     asked.
   - TLSA records that are all of unknown or unfit kinds decide nothing, but TLS is
