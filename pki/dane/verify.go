@@ -133,7 +133,15 @@ type verifier struct {
 	chain  []*x509.Certificate
 	opts   *VerifyOptions
 	parsed map[*x509.Certificate]*pki.Certificate
+	built  int // how often paths have been looked for
 }
+
+// maxBuilt bounds the work that a zone and a server can make together: each look for
+// paths may check a hundred signatures.
+const maxBuilt = 32
+
+// errTooMuch says that the work is too much.
+var errTooMuch = errors.New("there are too many records that match, and none has a path")
 
 // matches reports whether a record is for a certificate.
 func (v *verifier) matches(r Record, c *x509.Certificate) bool {
@@ -248,6 +256,9 @@ func signedBy(c *x509.Certificate, key any) bool {
 }
 
 func (v *verifier) paths(roots *x509.CertPool, more *x509.Certificate) ([][]*x509.Certificate, error) {
+	if v.built++; v.built > maxBuilt {
+		return nil, errTooMuch
+	}
 	pool := x509.NewCertPool()
 	if more != nil {
 		pool.AddCert(more)

@@ -181,3 +181,23 @@ func TestVerifyFaults(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
+
+// TestVerifyWork has a server and its zone conspire to keep a client busy.
+func TestVerifyWork(t *testing.T) {
+	good, _ := newTrio(t, nil)
+	var records []Record
+	for range 200 {
+		other, _ := newTrio(t, nil)
+		records = append(records, recordOf(t, DANETA, FullCert, Full, other.ca))
+	}
+	_, err := Verify(records, []*x509.Certificate{good.leaf, good.ca}, &VerifyOptions{Name: mxExample})
+	if e, ok := errors.AsType[*VerifyError](err); !ok || e.Fault != UntrustedCA {
+		t.Errorf("got %v", err)
+	}
+	v := &verifier{chain: []*x509.Certificate{good.leaf, good.ca}, opts: &VerifyOptions{Name: mxExample}, parsed: make(map[*x509.Certificate]*pki.Certificate)}
+	for i, r := range records {
+		if _, err = v.verify(r); errors.Is(err, errTooMuch) != (i >= maxBuilt) {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+}

@@ -245,6 +245,12 @@ func TestSRV(t *testing.T) {
 		{name: "bogus", policy: "dane", cert: one, zone: records("bad.bogus.example", "imap.bogus.example"), target: target("bad.bogus.example"), reason: Bogus},
 		{name: "no service", policy: "dane", cert: one, zone: []string{"_imaps._tcp.six.example. SRV 0 0 0 ."}, target: target("six.example"), reason: NoSuchHost},
 		{name: "no records", policy: "dane", cert: one, target: target("seven.example"), reason: NoSuchHost},
+		{name: "POP3", policy: "dane", cert: one, zone: []string{"_pop3s._tcp.nine.example. SRV 0 1 @ imap.one.example.", "_@._tcp.imap.one.example. " + tlsa(2, 1, 1, a.ca.Cert)},
+			target: Target{Protocol: tls.POP3, SRV: "nine.example"}, rule: RuleDANE, found: "imap.one.example", tlsa: "2 1 1"},
+		{name: "XMPP", policy: "dane", cert: a.issue(t, srvName("im.example", "_xmpps-client.e.unsigned.example"), "xmpp"), zone: []string{"_xmpps-client._tcp.e.unsigned.example. SRV 0 1 @ xmpp.e.unsigned.example.", "xmpp.e.unsigned.example. A 127.0.0.1"},
+			target: Target{Protocol: tls.XMPP, SRV: "e.unsigned.example"}, rule: RulePKIX, found: "_xmpps-client.e.unsigned.example"},
+		{name: "the first server fails, the second one does not", policy: "dane-only", cert: one, zone: []string{"_imaps._tcp.ten.example. SRV 0 1 1 imap.four.example.", "_imaps._tcp.ten.example. SRV 1 1 @ imap.one.example.", "_@._tcp.imap.one.example. " + tlsa(3, 1, 1, one.Leaf)},
+			target: target("ten.example"), rule: RuleDANE, tlsa: "3 1 1"},
 		{name: "STARTTLS", policy: "dane-only", cert: one, zone: []string{"_submission._tcp.eight.example. SRV 0 1 @ imap.one.example.", "_@._tcp.imap.one.example. " + tlsa(3, 1, 1, one.Leaf)},
 			target: Target{Protocol: tls.SMTP, Mode: tls.StartTLS, SRV: "eight.example"}, rule: RuleDANE, tlsa: "3 1 1"},
 	}, nil)
