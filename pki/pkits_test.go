@@ -281,6 +281,10 @@ func checkPKITS(t *testing.T, test pkitsTest, part pkitsPart, chain []*Certifica
 		t.Errorf("%s %s %q %s: %v, want %v", test.section, test.file, part.policies, part.flags, err, part.want)
 	}
 	if !quiet {
-		t.Logf("%-5s %-7s %-52s policies %-3s flags %-2s %s", mark, test.section, test.file, part.policies, part.flags, result)
+		nist := "valid"
+		if part.want != 0 {
+			nist = "invalid"
+		}
+		t.Logf("%-5s %-7s %-52s policies %-3s flags %-2s NIST: %-8s ours: %s", mark, test.section, test.file, part.policies, part.flags, nist, result)
 	}
 }
