@@ -106,8 +106,14 @@ func dial(t testing.TB, addr string) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	return clientOn(t, conn)
+}
+
+// clientOn speaks IMAP on a connection, and closes it in the end.
+func clientOn(t testing.TB, conn net.Conn) *client {
+	t.Helper()
 	c := &client{t: t, conn: conn, br: bufio.NewReader(conn)}
+	t.Cleanup(func() { _ = conn.Close() })
 	if line := c.response(); !strings.HasPrefix(line, "* OK") {
 		t.Fatalf("greeting %q", line)
 	}
@@ -216,6 +222,12 @@ func literalOf(t testing.TB, response string) string {
 // serve starts a proxy and returns its address.
 func serve(t testing.TB, p *Proxy, upstream string) string {
 	t.Helper()
+	return serveWith(t, p, upstream, func(conn net.Conn) (net.Conn, error) { return conn, nil })
+}
+
+// serveWith is serve with something between the client and the proxy.
+func serveWith(t testing.TB, p *Proxy, upstream string, wrap func(net.Conn) (net.Conn, error)) string {
+	t.Helper()
 	p.Name = "proxy.test"
 	if p.Connect == nil {
 		p.Connect = func(context.Context) (net.Conn, bool, error) {
@@ -235,7 +247,14 @@ func serve(t testing.TB, p *Proxy, upstream string) string {
 			if acceptErr != nil {
 				return
 			}
-			wg.Go(func() { p.ServeConn(ctx, conn) })
+			wg.Go(func() {
+				over, wrapErr := wrap(conn)
+				if wrapErr != nil {
+					_ = conn.Close()
+					return
+				}
+				p.ServeConn(ctx, over)
+			})
 		}
 	})
 	t.Cleanup(func() {
