@@ -12,6 +12,9 @@ import (
 	"github.com/postseal/postseal/pki"
 )
 
+// WhatCertificates is the What of an error of [ParseCertificates].
+const WhatCertificates = "expected certificates in PEM, DER or PKCS#7"
+
 // ParseCertificates reads the certificates in data, of which there has to be
 // at least one: PEM with any number of them (other blocks are passed over),
 // DER certificates one after the other, or a PKCS#7 file with certificates, in
@@ -23,7 +26,7 @@ func ParseCertificates(name string, data []byte) ([]*pki.Certificate, error) {
 		err = ErrNoCertificate
 	}
 	if err != nil {
-		return nil, named(name, "certificates", err)
+		return nil, named(name, WhatCertificates, err)
 	}
 	return certs, nil
 }

@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/keystore/store"
+	"github.com/postseal/postseal/pki"
 	"github.com/postseal/postseal/smime"
 )
 
@@ -95,8 +97,27 @@ func (a *app) encrypt(f *encrypt, args []string) error {
 	}
 	opts := &smime.EncryptOptions{Signers: signers, Sign: &smime.SignOptions{Opaque: f.opaque, CMS: &cms.SignOptions{Certificates: certs}},
 		Cipher: cipher, Compress: f.compress, Headers: f.headers.policy}
-	return a.writeMail(args, f.output, func(dst io.Writer, survey *smime.Survey) (io.WriteCloser, error) {
+	err = a.writeMail(args, f.output, func(dst io.Writer, survey *smime.Survey) (io.WriteCloser, error) {
 		opts.Survey = survey
 		return smime.Encrypt(dst, f.to.cmsRecipients(to), opts)
 	})
+	if err == nil && f.output != "" && f.output != "-" && isTerminal(a.stderr) {
+		a.tellWritten(f.output, signers, to)
+	}
+	return err
+}
+
+// tellWritten tells a person at a terminal which keys were used.
+func (a *app) tellWritten(path string, signers []cms.Signer, to []recipient) {
+	a.say("wrote " + printable(path))
+	for _, s := range signers {
+		a.say("  signed by " + certificateLine(s.Certificate))
+	}
+	for _, r := range to {
+		a.say("  encrypted to " + certificateLine(r.certificate))
+	}
+}
+
+func certificateLine(c *pki.Certificate) string {
+	return printable(person(c)) + ", " + short(store.FingerprintOf(c))
 }

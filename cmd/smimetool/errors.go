@@ -10,6 +10,7 @@ import (
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
 	"github.com/postseal/postseal/smime"
 )
@@ -138,13 +139,18 @@ func explainKeystore(err error, e *explanation) bool {
 	e.message = printable(fe.Error())
 	switch {
 	case errors.Is(fe, keystore.ErrPassphrase):
-		e.hints = []string{"the passphrase of this file is asked for on the terminal, when neither --passphrase-file nor SMIMETOOL_PASSPHRASE is there"}
+		// And nothing else.
 	case errors.Is(fe, errNoTerminal), errors.Is(fe, keystore.ErrPassphraseNeeded):
 		e.code, e.message = exitUsage, "a passphrase is needed for "+fe.Name
 		e.hints = []string{passphraseHint}
 	case errors.Is(fe, keystore.ErrNoKey):
 		e.code = exitUsage
 		e.hints = []string{"give the private key that belongs to the certificate with --key FILE, or a file that has both"}
+	case errors.Is(fe, keystore.ErrNoCertificate) && fe.What == keystore.WhatCertificates:
+		e.code = exitUsage
+		e.hints = []string{"a PKCS#12 file (.p12, .pfx) is an identity, and smimetool id import takes it in; smimetool id export --certificate writes its certificate"}
+	case errors.Is(fe, keystore.ErrFormat) && fe.What != "":
+		e.code = exitMalformed // it says what is read
 	case errors.Is(fe, keystore.ErrNoCertificate):
 		e.code = exitUsage
 		e.hints = []string{"an identity is a certificate with its private key: --identity CERTIFICATE --key KEY, or one file with both"}
@@ -290,6 +296,10 @@ func trustHints(ve *cms.VerifyError) []string {
 	}
 	switch ce.Reason {
 	case pki.UnknownIssuer:
+		if c := ce.Certificate; c != nil && len(c.Raw) > 0 && !c.IsCA && pki.NamesEqual(c.RawIssuer, c.RawSubject) {
+			return []string{"nobody vouches for this certificate but its holder, who can tell you its fingerprint: " + grouped(store.FingerprintOf(c)),
+				"if it is the same: smimetool cert import --trust FILE; smimetool open --save-signer FILE writes the certificate of a signer"}
+		}
 		return []string{"if you trust this issuer, add its certificate: --trust FILE; smimetool cert import --trust FILE does so for good",
 			"if it only stands between the signer and an authority that you trust: --certificate FILE"}
 	case pki.Expired:

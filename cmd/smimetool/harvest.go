@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"net/mail"
+
+	"github.com/spf13/cobra"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/keystore"
@@ -32,6 +35,31 @@ func (a *app) harvest(f *trustFlags, r *reading, trust cms.Trust) {
 			}
 		}
 	}
+}
+
+func signerFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "save-signer", "", "write the certificates of those who signed to `FILE`, trusted or not")
+	markFiles(cmd, "save-signer")
+}
+
+// saveSigners writes the certificates of those whose signatures are theirs.
+func (a *app) saveSigners(path string, m *smime.Message) error {
+	if path == "" || m == nil {
+		return nil
+	}
+	var out bytes.Buffer
+	for _, l := range m.Layers {
+		for _, s := range l.Signers {
+			if s.Valid {
+				out.Write(pemBlock("CERTIFICATE", s.Certificate.Raw))
+			}
+		}
+	}
+	if out.Len() == 0 {
+		a.warn("there is no signer's certificate to write to %s", printable(path))
+		return nil
+	}
+	return a.writeAll(path, out.Bytes(), false)
 }
 
 // soleSender returns the address in a message's From field, or "" when there is

@@ -87,7 +87,11 @@ func (a *app) idNew(f *idNew, addresses []string) error {
 		a.say(a.paint(a.stderr, yellow, "hint:") + " others need your certificate: smimetool id export --certificate -o FILE " + short(print))
 		return nil
 	}
-	return a.writeAll(f.output, pemBlock("CERTIFICATE", cert.Raw), false)
+	if err = a.writeAll(f.output, pemBlock("CERTIFICATE", cert.Raw), false); err == nil && f.output != "-" {
+		name := printable(f.output)
+		a.say(a.paint(a.stderr, yellow, "hint:") + " give " + name + " to those who are to write to you, and tell them the fingerprint: smimetool cert import --trust " + name)
+	}
+	return err
 }
 
 // writeCSR writes a certificate request (RFC 2986) for the key of an identity.

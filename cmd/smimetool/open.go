@@ -28,7 +28,8 @@ written, unless with --show-anyway.
 
 Without --identity and --trust your identities and those whom you trust are found
 in the store, and the certificates of a signer who is trusted are remembered
-there.
+there. Those of one who is not can be written with --save-signer, to be compared
+with their holder and then trusted: smimetool cert import --trust.
 `
 
 type open struct {
@@ -37,6 +38,7 @@ type open struct {
 	json       bool
 	showAnyway bool
 	noSender   bool
+	signer     string // --save-signer
 	output     string
 }
 
@@ -48,6 +50,7 @@ func newOpen(a *app) *cobra.Command {
 	f.trust.register(a, cmd)
 	verdictFlags(cmd, &f.json, &f.showAnyway)
 	cmd.Flags().BoolVar(&f.noSender, "no-sender-check", false, "do not compare the sender with the signer")
+	signerFlag(cmd, &f.signer)
 	outputFlag(cmd, &f.output, "the opened message")
 	passphraseFlag(a, cmd)
 	return cmd
@@ -73,6 +76,9 @@ func (a *app) openMessage(f *open, args []string) error {
 	defer r.close()
 	to := destination{path: f.output, quiet: f.json, anyway: f.showAnyway}
 	a.harvest(&f.trust, r, opts.Trust)
+	if err = a.saveSigners(f.signer, r.message); err != nil {
+		return err
+	}
 	if !f.json && r.message != nil {
 		a.tellVerdict(r.message, f.trust.none)
 	}

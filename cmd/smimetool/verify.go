@@ -23,6 +23,7 @@ type verify struct {
 	json       bool
 	showAnyway bool
 	noSender   bool
+	signer     string // --save-signer
 	output     string
 }
 
@@ -33,6 +34,7 @@ func newVerify(a *app) *cobra.Command {
 	f.trust.register(a, cmd)
 	verdictFlags(cmd, &f.json, &f.showAnyway)
 	cmd.Flags().BoolVar(&f.noSender, "no-sender-check", false, "do not compare the sender with the signer")
+	signerFlag(cmd, &f.signer)
 	outputFlag(cmd, &f.output, "what was signed")
 	return cmd
 }
@@ -55,6 +57,9 @@ func (a *app) verify(f *verify, args []string) error {
 		r.verdict = inFile(r.name, &notSignedError{nameLayer(found)})
 	}
 	a.harvest(&f.trust, r, opts.Trust)
+	if err = a.saveSigners(f.signer, r.message); err != nil {
+		return err
+	}
 	to := destination{path: f.output, quiet: true, anyway: f.showAnyway}
 	if r.verdict == nil || to.anyway && releasable(r) {
 		if err = a.releaseContent(to, r.message); err != nil {
