@@ -324,3 +324,62 @@ func (w *world) subjects(t *testing.T) map[string]int {
 	}
 	return out
 }
+
+// TestKilled kills the proxy while 100 messages are in flight. Each that was
+// acknowledged is with the server once, and no message is there twice; clients of
+// all others were left without an acknowledgement. Nothing is left on the disk.
+func TestKilled(t *testing.T) {
+	w := testWorld(t)
+	spool := t.TempDir()
+	w.edit(t, "[server]", fmt.Sprintf("[server]\nspool = %q", spool))
+	p, smtpAt, _ := w.loaded(t, 200)
+	const n = 100
+	body := strings.Repeat(strings.Repeat("x", 70)+"\n", 20000) // more than is held in memory
+	acknowledged := make([]bool, n)
+	var acks, begun atomic.Int64
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			begun.Add(1)
+			text := strings.Replace(demoMessage, "Lunch on Friday", fmt.Sprintf("m-%d", i), 1)
+			if i%10 == 0 {
+				text += body
+			}
+			if w.send(t.Context(), smtpAt, text) == nil {
+				acknowledged[i] = true
+				acks.Add(1)
+			}
+		})
+	}
+	for end := time.Now().Add(time.Minute); acks.Load() < 10 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	p.signal(syscall.SIGKILL)
+	wg.Wait()
+	if err := p.end(); err == nil {
+		t.Error("it was not killed")
+	}
+	if acks.Load() == n {
+		t.Error("nothing was in flight")
+	}
+	left, err := os.ReadDir(spool)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left on the disk: %v %v", left, err)
+	}
+	held := w.subjects(t)
+	unknown := 0
+	for i := range n {
+		id := fmt.Sprintf("m-%d", i)
+		switch {
+		case acknowledged[i] && held[id] != 1, held[id] > 1:
+			t.Errorf("%s: acknowledged: %v; the server has it %d times", id, acknowledged[i], held[id])
+		case held[id] == 1 && !acknowledged[i]:
+			unknown++ // the acknowledgement was on its way: RFC 5321, Section 4.1.1.4
+		}
+		delete(held, id)
+	}
+	if len(held) > 0 {
+		t.Errorf("the server has other messages: %v", held)
+	}
+	t.Logf("%d of %d messages were acknowledged before SIGKILL; %d more had been taken by the server", acks.Load(), n, unknown)
+}

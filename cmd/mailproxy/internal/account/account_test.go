@@ -197,3 +197,33 @@ func TestOpenErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestSources asks the places of certificates in their order. One that is down is
+// not one that has nothing.
+func TestSources(t *testing.T) {
+	c := testConfig(t)
+	carol := person(t, authority(t), "carol@example.org")
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "carol.crt"), carol.Certificate.Raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Certificates.Sources = []string{config.SourceStore, config.SourceFolder, config.SourceLDAP}
+	c.Certificates.Folder = folder
+	c.LDAP = []config.LDAP{{URL: "ldaps://127.0.0.1:1/dc=example,dc=org"}}
+	keys, ctx := openSet(t, c).Keys("alice"), t.Context()
+	if _, err := keys.Recipient(ctx, "bob@example.org"); err != nil {
+		t.Errorf("in the store, before the directory is asked: %v", err)
+	}
+	_, err := keys.Recipient(ctx, "nobody@example.org")
+	if !errors.As(err, new(*keystore.SourceError)) || errors.As(err, new(*recipients.NoneError)) {
+		t.Errorf("the directory is down: %v", err)
+	}
+	c.Certificates.Sources, c.LDAP = c.Certificates.Sources[:2], nil
+	keys = openSet(t, c).Keys("alice")
+	if _, err = keys.Recipient(ctx, "carol@example.org"); !errors.As(err, new(*recipients.UntrustedError)) {
+		t.Errorf("in the folder, and nobody vouches for it: %v", err)
+	}
+	if _, err = keys.Recipient(ctx, "nobody@example.org"); !errors.As(err, new(*recipients.NoneError)) {
+		t.Errorf("nowhere: %v", err)
+	}
+}

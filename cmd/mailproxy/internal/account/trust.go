@@ -11,6 +11,7 @@ import (
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/files"
 	"github.com/postseal/postseal/keystore/ldap"
 	"github.com/postseal/postseal/keystore/smimea"
 	"github.com/postseal/postseal/keystore/store"
@@ -130,6 +131,8 @@ func (s *shared) finder(st *store.Store) (keystore.Finder, error) {
 			if st != nil {
 				chain.Finders = append(chain.Finders, st)
 			}
+		case config.SourceFolder:
+			chain.Finders = append(chain.Finders, files.New(s.conf.Certificates.Folder, nil))
 		case config.SourceLDAP:
 			chain.Finders = append(chain.Finders, s.directories...)
 		case config.SourceSMIMEA:

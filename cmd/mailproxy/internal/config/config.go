@@ -260,6 +260,7 @@ const (
 	SourceStore  = "store"
 	SourceSMIMEA = "smimea"
 	SourceLDAP   = "ldap"
+	SourceFolder = "folder"
 )
 
 // An LDAP is a directory of certificates.
@@ -273,6 +274,7 @@ type LDAP struct {
 type Certificates struct {
 	Sources []string `toml:"sources"`
 	Timeout Duration `toml:"timeout"` // of each
+	Folder  string   `toml:"folder"`  // file or folder of SourceFolder
 	Harvest bool     `toml:"harvest"` // remember those of verified mail in the account's store
 }
 

@@ -143,6 +143,8 @@ func TestErrors(t *testing.T) {
 		{"replies", good + "[sending]\nreplies = \"never\"\n", "sending.replies", 17},
 		{"revocation", good + "[revocation]\nmode = \"maybe\"\n", "revocation.mode", 17},
 		{"source", good + "[certificates]\nsources = [\n  \"store\",\n  \"ldap\"]\n", "certificates.sources", 17},
+		{"folder", good + "[certificates]\nfolder = \"x\"\n", "certificates.folder", 17},
+		{"no folder", good + "[certificates]\nsources = [\"folder\"]\n", "certificates.folder", 16},
 		{"source unknown", good + "[certificates]\nsources = [\"finger\"]\n", "certificates.sources", 17},
 		{"resolver", good + "[dns]\nresolver = \"x\"\n", "dns.resolver", 17},
 		{"who may send", replace("self_made =", "login = \"never\"\nself_made ="), "listener[0].login", 5},

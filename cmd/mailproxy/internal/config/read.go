@@ -131,7 +131,7 @@ func (c *Config) resolve(dir string) {
 			}
 		}
 	}
-	file(&c.Server.Spool, &c.Revocation.Cache, &c.IMAP.Facts)
+	file(&c.Server.Spool, &c.Revocation.Cache, &c.Certificates.Folder, &c.IMAP.Facts)
 	if name, ok := strings.CutPrefix(c.Milter.Address, Unix); ok {
 		file(&name)
 		c.Milter.Address = Unix + name

@@ -203,7 +203,10 @@ func (v *validator) rest() {
 		v.fail("revocation.cache", "there is no use for it when nothing is fetched")
 	}
 	for _, s := range c.Certificates.Sources {
-		v.oneOf("certificates.sources", s, SourceStore, SourceSMIMEA, SourceLDAP)
+		v.oneOf("certificates.sources", s, SourceStore, SourceSMIMEA, SourceLDAP, SourceFolder)
+	}
+	if folder := slices.Contains(c.Certificates.Sources, SourceFolder); folder != (c.Certificates.Folder != "") {
+		v.fail("certificates.folder", "this and the source %q belong together", SourceFolder)
 	}
 	v.ldap()
 	v.oneOf("imap.sent", c.IMAP.Sent, KeepAsIs, KeepSigned, KeepSealed, KeepBoth)
