@@ -20,8 +20,8 @@ type Description struct {
 	ServerName  string `json:"serverName,omitempty"`
 	ECH         bool   `json:"encryptedClientHello,omitempty"`
 	Stapled     bool   `json:"ocspStapled"`
-	// Verified: crypto/tls has found a path to a root. Other checks, such as
-	// pins and DANE, are not seen here.
+	// Verified: crypto/tls has found a path to a root. Checks of others, such as
+	// those of package policy, are not seen here; its Connection.Describe has them.
 	Verified bool          `json:"verified"`
 	Peer     []Certificate `json:"peer,omitempty"` // as sent, the peer's own first
 	// Warnings say what is weak, in sentences.
@@ -113,7 +113,7 @@ func (d Description) String() string {
 		{d.ALPN != "", "ALPN " + d.ALPN},
 		{d.ECH, "encrypted hello"},
 		{d.Stapled, "OCSP stapled"},
-		{len(d.Peer) > 0 && !d.Verified, "path not verified by crypto/tls"},
+		{len(d.Peer) > 0 && !d.Verified, "not verified"},
 	} {
 		if w.is {
 			words = append(words, w.word)

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	cryptotls "crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -207,8 +206,7 @@ func converse(ctx context.Context, d *upstream.Dialer, p upstream.Place) (string
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 	about := "no TLS: anybody on the way can read passwords and mail"
 	if s.Encrypted() {
-		state := s.State()
-		about = describe(&state) + ", by " + s.Verdict.Rule.String()
+		about = s.Describe().String() + ", by " + s.Verdict.Rule.String()
 	}
 	tp := textproto.NewReader(bufio.NewReader(io.LimitReader(s.Conn, maxHello)))
 	var says string
@@ -222,8 +220,6 @@ func converse(ctx context.Context, d *upstream.Dialer, p upstream.Place) (string
 
 // maxHello bounds what a server says to hello, in octets.
 const maxHello = 64 << 10
-
-func describe(state *cryptotls.ConnectionState) string { return tls.Describe(state).String() }
 
 func helloSMTP(s *tls.Session, tp *textproto.Reader, name string) (string, error) {
 	if s.Next == tls.NextGreeting {

@@ -108,6 +108,16 @@ type Connection struct {
 	Verdict *Verdict
 }
 
+// Describe describes the TLS connection, as tls.Describe does, and says that it is
+// verified if the verdict is that nobody else is there. Without TLS it describes
+// nothing.
+func (c *Connection) Describe() tls.Description {
+	state := c.State()
+	d := tls.Describe(&state)
+	d.Verified = c.Verdict.Authenticated
+	return d
+}
+
 // maxAttempts is how many connections are tried for one Dial.
 const maxAttempts = 24
 

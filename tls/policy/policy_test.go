@@ -140,6 +140,9 @@ func TestBase(t *testing.T) {
 			if v.Rule != c.rule || v.Name != c.found || v.Authenticated != c.rule.authenticates() || v.Encrypted != (c.rule != RulePlaintext) || (v.Pin != nil) != (c.rule == RulePinned) {
 				t.Errorf("%+v", v)
 			}
+			if about := conn.Describe(); v.Encrypted && (about.Verified != v.Authenticated || !about.PostQuantum || len(about.Peer) == 0) {
+				t.Errorf("%+v", about)
+			}
 			if s := conn.State(); v.Encrypted && (s.Version != cryptotls.VersionTLS13 || s.CurveID != cryptotls.X25519MLKEM768) {
 				t.Errorf("%x, %v", s.Version, s.CurveID)
 			}
