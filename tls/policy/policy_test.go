@@ -339,3 +339,37 @@ func TestAttempts(t *testing.T) {
 		t.Errorf("tried %v", tried)
 	}
 }
+
+// TestClientCertificate shows one to a server that demands it.
+func TestClientCertificate(t *testing.T) {
+	a := newAuthority(t)
+	mine := a.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, "client")
+	s, err := tls.NewServer(&tls.ServerConfig{Protocol: tls.IMAP, TLS: &cryptotls.Config{
+		Certificates: []cryptotls.Certificate{*a.issue(t, nil, "localhost")}, ClientAuth: cryptotls.RequireAndVerifyClientCert, ClientCAs: a.roots(),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listen(t, func(c net.Conn) {
+		if session, handshakeErr := s.Handshake(t.Context(), c); handshakeErr == nil {
+			_, _ = io.WriteString(session.Conn, "hello "+session.State().PeerCertificates[0].Subject.CommonName)
+			_ = session.Close()
+		}
+	})
+	for _, certs := range [][]cryptotls.Certificate{{*mine}, nil} {
+		d, newErr := New(&Options{Roots: a.roots(), Certificates: certs})
+		if newErr != nil {
+			t.Fatal(newErr)
+		}
+		c, dialErr := d.Dial(t.Context(), &Target{Protocol: tls.IMAP, Host: "localhost", Port: port})
+		if dialErr != nil {
+			t.Fatal(dialErr) // in TLS 1.3, the server's refusal comes with the first Read
+		}
+		_ = c.Conn.SetDeadline(time.Now().Add(10 * time.Second))
+		said, readErr := io.ReadAll(c.Conn)
+		if good := certs != nil; string(said) != "hello client" && good || (readErr == nil) != good || !good && tls.Advice(readErr) == "" {
+			t.Errorf("%d certificates: %q, %v", len(certs), said, readErr)
+		}
+		_ = c.Close()
+	}
+}
