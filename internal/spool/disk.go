@@ -8,10 +8,17 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"github.com/postseal/postseal/internal/stage"
 )
 
-// disk is the part of a Buffer that lives in a file. Data passes through one
-// block: full blocks are in the file, the last one, not yet full, is in block.
+// blockSize is how much is written to the file at a time, a multiple of the size
+// of an AES block.
+const blockSize = stage.Size
+
+// disk is the part of a Buffer that lives in a file. Data passes through blocks:
+// full ones are in the file, one is on its way there beside the writer, and the
+// last one is not yet full.
 type disk struct {
 	file *os.File
 	name string // not empty while the file still has its name
@@ -19,8 +26,11 @@ type disk struct {
 	key    []byte       // AES-256 key; nil when the data is public
 	cipher cipher.Block // nil when the data is public
 
-	done  int64  // octets in the file, a multiple of chunkSize
-	block []byte // plaintext that is not in the file yet, capacity chunkSize
+	done  int64        // octets in the file, a multiple of blockSize
+	busy  *stage.Block // full: on its way, or plaintext that could not be written
+	block *stage.Block // plaintext behind it
+	free  *stage.Block
+	task  stage.Task
 }
 
 // fileHook, when set by a test, sees each temporary file after it was opened.
@@ -33,7 +43,7 @@ func newDisk(dir string, public bool) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{file: f, name: f.Name(), block: make([]byte, 0, chunkSize)}
+	d := &disk{file: f, name: f.Name(), block: stage.Get()}
 	if os.Remove(d.name) == nil {
 		d.name = ""
 	}
@@ -50,14 +60,14 @@ func newDisk(dir string, public bool) (*disk, error) {
 	return d, nil
 }
 
-// write appends p. After an error the file is not used any more for writing;
-// n counts the octets that can be read back.
+// write appends p. After an error, which may be that of an earlier call, the file
+// is not used any more for writing; n counts the octets that can be read back.
 func (d *disk) write(p []byte) (n int, err error) {
 	for n < len(p) {
-		m := copy(d.block[len(d.block):chunkSize], p[n:])
-		d.block = d.block[:len(d.block)+m]
+		m := min(blockSize-len(d.block.Buf), len(p)-n)
+		d.block.Buf = append(d.block.Buf, p[n:n+m]...)
 		n += m
-		if len(d.block) == chunkSize {
+		if len(d.block.Buf) == blockSize {
 			if err = d.flush(); err != nil {
 				return n, err
 			}
@@ -66,19 +76,46 @@ func (d *disk) write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// flush moves the full block to the file.
+// flush sends the full block on its way to the file.
 func (d *disk) flush() error {
-	d.xor(d.block, d.done)
-	if _, err := d.file.WriteAt(d.block, d.done); err != nil {
-		d.xor(d.block, d.done) // plaintext again: it stays readable
+	if err := d.settle(); err != nil {
 		return err
 	}
-	d.done += int64(len(d.block))
-	d.block = d.block[:0]
-	return nil
+	full, at := d.block, d.done
+	if d.free == nil {
+		d.free = stage.Get()
+	}
+	d.busy, d.block, d.free = full, d.free, nil
+	store := func() error {
+		d.xor(full.Buf, at)
+		if _, err := d.file.WriteAt(full.Buf, at); err != nil {
+			d.xor(full.Buf, at) // plaintext again: it stays readable
+			return err
+		}
+		return nil
+	}
+	if err := d.task.Go(store); err != nil || stage.Parallel() {
+		return err
+	}
+	return d.settle()
 }
 
-// readAt fills p from offset off; the caller has checked that all of it exists.
+// settle waits for the block that is on its way.
+func (d *disk) settle() error {
+	err := d.task.Wait()
+	if err == nil && d.busy != nil {
+		d.done += int64(len(d.busy.Buf))
+		d.busy.Resize(0)
+		d.busy, d.free = nil, d.busy
+	}
+	return err
+}
+
+// pending reports whether settle has something to do before readAt.
+func (d *disk) pending() bool { return d.busy != nil }
+
+// readAt fills p from offset off; the caller has checked that all of it exists,
+// and has called settle since the last write.
 func (d *disk) readAt(p []byte, off int64) (int, error) {
 	n := 0
 	if off < d.done {
@@ -93,8 +130,15 @@ func (d *disk) readAt(p []byte, off int64) (int, error) {
 			return n, err
 		}
 	}
-	if n < len(p) {
-		n += copy(p[n:], d.block[off+int64(n)-d.done:])
+	at := d.done
+	for _, b := range []*stage.Block{d.busy, d.block} {
+		if b == nil {
+			continue
+		}
+		if from := off + int64(n) - at; n < len(p) && from < int64(len(b.Buf)) {
+			n += copy(p[n:], b.Buf[from:])
+		}
+		at += int64(len(b.Buf))
 	}
 	return n, nil
 }
@@ -120,10 +164,13 @@ func (d *disk) xor(p []byte, off int64) {
 // close frees everything. The expanded key inside the cipher cannot be
 // overwritten from here; it becomes garbage with the last reference.
 func (d *disk) close() error {
+	_ = d.task.Wait() // nobody wants to know any more
 	clear(d.key)
 	d.cipher = nil
-	clear(d.block[:cap(d.block)])
-	d.block = nil
+	stage.Put(d.block)
+	stage.Put(d.busy)
+	stage.Put(d.free)
+	d.block, d.busy, d.free = nil, nil, nil
 	err := d.file.Close()
 	if d.name != "" {
 		err = errors.Join(err, os.Remove(d.name))

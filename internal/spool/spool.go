@@ -31,7 +31,7 @@ const DefaultMemory = 1 << 20
 
 const (
 	firstChunk = 4 << 10  // the first chunk: most messages are small
-	chunkSize  = 64 << 10 // the others, and the block in which the file is written
+	chunkSize  = 64 << 10 // the others
 )
 
 // Options tells how a [Buffer] keeps its data. The zero value is safe.
@@ -97,8 +97,8 @@ func (b *Buffer) Size() int64 {
 }
 
 // Write appends p. It takes what fits and returns [ErrLimit] when the limit is
-// reached, the error of the file when that fails, and [fs.ErrClosed] after
-// Close. The first error is returned by every later call. What was taken
+// reached, the error of the file when that fails or failed before, and
+// [fs.ErrClosed] after Close. The first error is returned by every later call. What was taken
 // before stays readable.
 func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
@@ -164,7 +164,7 @@ func (b *Buffer) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, errors.New("spool: negative offset")
 	}
-	b.mu.RLock()
+	b.lockSettled()
 	defer b.mu.RUnlock()
 	if b.closed {
 		return 0, fs.ErrClosed
@@ -195,6 +195,24 @@ func (b *Buffer) ReadAt(p []byte, off int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// lockSettled locks for reading, when nothing is on its way to the file.
+func (b *Buffer) lockSettled() {
+	for {
+		b.mu.RLock()
+		if b.disk == nil || !b.disk.pending() || b.err != nil {
+			return
+		}
+		b.mu.RUnlock()
+		b.mu.Lock()
+		if b.disk != nil {
+			if err := b.disk.settle(); err != nil && b.err == nil {
+				b.err = err
+			}
+		}
+		b.mu.Unlock()
+	}
 }
 
 // NewReader returns a reader over what has been written so far. It stays valid
