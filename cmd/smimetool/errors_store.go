@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"path/filepath"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/recipients"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/keyring"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
 )
@@ -73,6 +75,12 @@ func explainStoreFile(err error, e *explanation) bool {
 	switch {
 	case errors.Is(se, store.ErrExposed):
 		e.hints = []string{"chmod 600 " + printable(se.Path)}
+	case errors.Is(se, store.ErrFolder):
+		e.hints = []string{"chmod o-w " + printable(filepath.Dir(se.Path))}
+	case errors.Is(se, keyring.ErrUnavailable):
+		e.hints = []string{"the keyring that keeps the key of the store is there when you are logged in at the desktop"}
+	case errors.Is(se, keyring.ErrNotFound):
+		e.hints = []string{"without it the private keys cannot be read; a copy of the keyring, or of the identities (.p12), can be restored"}
 	case errors.Is(se, store.ErrNotStore), errors.Is(se, store.ErrDamaged), errors.As(se, new(*store.NewerError)):
 		e.code = exitMalformed
 	case errors.Is(se, store.ErrNotFound), errors.As(se, new(*keystore.SyntaxError)), errors.As(se, new(*keystore.UnsupportedError)):

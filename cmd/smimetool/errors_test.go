@@ -16,6 +16,7 @@ import (
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/recipients"
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/keyring"
 	"github.com/postseal/postseal/keystore/pkcs11"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
@@ -103,6 +104,9 @@ var explained = []struct {
 	{"source", &keystore.SourceError{Source: "x", Err: errors.New("y")}, exitFailure, "--source store"},
 	{"store", &store.Error{Path: "x", Op: "opening", Err: errors.New("y")}, exitFailure, ""},
 	{"store of others", &store.Error{Path: "x", Op: "opening", Err: store.ErrExposed}, exitFailure, "chmod 600 x"},
+	{"store in a folder of others", &store.Error{Path: "d/x", Op: "opening", Err: store.ErrFolder}, exitFailure, "chmod o-w d"},
+	{"no keyring", &store.Error{Path: "x", Op: "unlocking", Err: keyring.ErrUnavailable}, exitFailure, "logged in"},
+	{"key not in the keyring", &store.Error{Path: "x", Op: "unlocking", Err: keyring.ErrNotFound}, exitFailure, "copy"},
 	{"damaged store", &store.Error{Path: "x", Op: "opening", Err: store.ErrDamaged}, exitMalformed, ""},
 	{"newer store", &store.Error{Path: "x", Op: "opening", Err: &store.NewerError{Version: 9, Known: 2}}, exitMalformed, ""},
 	{"not in the store", &store.Error{Path: "x", Op: "removing", Err: store.ErrNotFound}, exitUsage, ""},

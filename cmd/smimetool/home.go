@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/keyring"
 	"github.com/postseal/postseal/keystore/store"
 )
 
@@ -103,7 +104,7 @@ func (h *home) openOrMake(ctx context.Context) (*store.Store, error) {
 	}
 	// Argon2 takes 64 MiB, and the collector is not to run all the while.
 	debug.SetMemoryLimit(memoryLimit + 128<<20)
-	h.store, err = store.Open(ctx, path, store.Options{Key: h.passphrase()})
+	h.store, err = store.Open(ctx, path, store.Options{Key: h.passphrase(), Others: []store.Wrapper{&keyring.Keyring{}}})
 	return h.store, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postseal/postseal/keystore"
+	"github.com/postseal/postseal/keystore/keyring"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
 )
@@ -215,16 +216,23 @@ func (a *app) idRemove(yes bool, args []string) error {
 
 func newIDPassphrase(a *app) *cobra.Command {
 	f := &secret{a: a}
+	toKeyring := false
 	cmd := a.newCommand("passphrase", "Change the passphrase of the store", `
 Changes the passphrase of the store. Who has the old passphrase and an old copy of
 the file can still read what was in it.
-`, 0, func([]string) error { return a.idPassphrase(f) })
+
+With --keyring the store is opened by the keyring of your desktop from now on, and
+nobody is asked as long as you are logged in. Without it you give it a passphrase
+again.
+`, 0, func([]string) error { return a.idPassphrase(f, toKeyring) })
 	cmd.Flags().StringVar(&f.file, "new-passphrase-file", "", "the new passphrase is the first line of `FILE`; it is asked for otherwise")
+	cmd.Flags().BoolVar(&toKeyring, "keyring", false, "keep the key of the store in the keyring of the operating system")
+	cmd.MarkFlagsMutuallyExclusive("new-passphrase-file", "keyring")
 	markFiles(cmd, "new-passphrase-file")
 	return cmd
 }
 
-func (a *app) idPassphrase(f *secret) error {
+func (a *app) idPassphrase(f *secret, toKeyring bool) error {
 	s, err := a.home.open(a.context())
 	if err != nil {
 		return err
@@ -232,9 +240,15 @@ func (a *app) idPassphrase(f *secret) error {
 	if err = s.Unlock(a.context()); err != nil {
 		return err
 	}
-	if err = s.ChangeKey(a.context(), &store.Passphrase{Ask: f.askNew}); err != nil {
+	var keeper store.Wrapper = &store.Passphrase{Ask: f.askNew}
+	text := "the passphrase of " + printable(s.Path()) + " is changed"
+	if toKeyring {
+		keeper = &keyring.Keyring{}
+		text = "the keyring opens " + printable(s.Path()) + " now"
+	}
+	if err = s.ChangeKey(a.context(), keeper); err != nil {
 		return err
 	}
-	a.say("the passphrase of " + printable(s.Path()) + " is changed")
+	a.say(text)
 	return nil
 }

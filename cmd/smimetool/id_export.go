@@ -12,12 +12,16 @@ const idExportLong = `
 Writes an identity as PKCS#12 (.p12), with its private key, encrypted with a
 passphrase that you choose: to use it in another mail program, or to keep a copy.
 
+Old programs (gpgsm 2.2, Windows before 2019) read --weak-3des alone: triple DES,
+which protects little; give such a file to nobody, and remove it after use.
+
 With --certificate the certificates alone are written, as PEM, those of the
 issuers after them: for those who are to write to you.
 `
 
 type idExport struct {
 	certificate bool
+	weak        bool
 	output      string
 	new         secret
 }
@@ -28,6 +32,8 @@ func newIDExport(a *app) *cobra.Command {
 		func(args []string) error { return a.idExport(f, args) })
 	cmd.Flags().BoolVar(&f.certificate, "certificate", false, "write the certificate alone, without the private key")
 	cmd.Flags().StringVar(&f.new.file, "passphrase-file", "", "the passphrase of the new file is the first line of `FILE`")
+	cmd.Flags().BoolVar(&f.weak, "weak-3des", false, "protect the file with triple DES and SHA-1, for programs that read nothing better")
+	cmd.MarkFlagsMutuallyExclusive("certificate", "weak-3des")
 	outputFlag(cmd, &f.output, "it")
 	markFiles(cmd, "passphrase-file")
 	return cmd
@@ -62,7 +68,11 @@ func (a *app) idExport(f *idExport, args []string) error {
 	if len(passphrase) == 0 {
 		return usagef("the passphrase for %s is empty", f.output)
 	}
-	p12, err := keystore.EncodePKCS12(id, string(passphrase))
+	form := keystore.PKCS12AES
+	if f.weak {
+		form = keystore.PKCS12Weak3DES
+	}
+	p12, err := keystore.EncodePKCS12As(id, string(passphrase), form)
 	if err != nil {
 		return err
 	}

@@ -202,6 +202,30 @@ func TestOtherWrapper(t *testing.T) {
 }
 
 // TestTampered changes what is stored, bit by bit, and looks for the error.
+// Options.Others open what they keep, and are asked for nothing else.
+func TestOthers(t *testing.T) {
+	ring := &keyring{map[string][]byte{}}
+	opts := Options{Key: quick("x"), Others: []Wrapper{ring}}
+	s := newStore(t, opts)
+	print := must(s.AddIdentity(t.Context(), newWorld(t, "CA").identity(testpki.Profile{Key: testpki.P256})))(t)
+	if kept := must(s.KeptBy(t.Context()))(t); kept != "passphrase" {
+		t.Errorf("a new store is kept by %q", kept)
+	}
+	if err := s.ChangeKey(t.Context(), ring); err != nil {
+		t.Fatal(err)
+	}
+	nobody := &Passphrase{Ask: func(string) ([]byte, error) { return nil, errors.New("asked") }}
+	must(openStore(t, s.Path(), Options{Key: nobody, Others: []Wrapper{ring}}).PrivateIdentity(t.Context(), print))(t)
+	must(openStore(t, s.Path(), Options{Others: []Wrapper{ring}}).PrivateIdentity(t.Context(), print))(t)
+	again := openStore(t, s.Path(), opts)
+	if err := again.ChangeKey(t.Context(), quick("y")); err != nil {
+		t.Fatal(err)
+	}
+	must(openStore(t, s.Path(), Options{Key: quick("y"), Others: []Wrapper{ring}}).PrivateIdentity(t.Context(), print))(t)
+	_, err := openStore(t, s.Path(), Options{Others: []Wrapper{ring}}).PrivateIdentity(t.Context(), print)
+	wantErr(t, err, keystore.ErrPassphraseNeeded)
+}
+
 func TestTampered(t *testing.T) {
 	w := newWorld(t, "CA")
 	s := newStore(t, Options{Key: quick("x")})

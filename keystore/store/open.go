@@ -26,6 +26,9 @@ type Options struct {
 	// keys cannot be added or used.
 	Key Wrapper
 
+	// Others take the place of Key in a store whose data key one of them keeps.
+	Others []Wrapper
+
 	// BusyTimeout is how long a writer waits for others. 0: 30 seconds.
 	BusyTimeout time.Duration
 

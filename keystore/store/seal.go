@@ -88,10 +88,15 @@ func (s *Store) dataKey(ctx context.Context, create bool) ([]byte, error) {
 		return nil, s.fail("unlocking", ErrClosed)
 	case key != nil:
 		return key, nil
+	}
+	w, err := s.keeper(ctx, w)
+	switch {
+	case err != nil:
+		return nil, err
 	case w == nil:
 		return nil, &keystore.FileError{Name: s.path, Err: keystore.ErrPassphraseNeeded}
 	}
-	key, err := s.unwrap(ctx, w)
+	key, err = s.unwrap(ctx, w)
 	if errors.Is(err, keystore.ErrNoKey) && create {
 		key, err = s.makeKey(ctx, w)
 		if errors.Is(err, ErrChanged) {
@@ -188,7 +193,7 @@ func changesOne(result sql.Result, err error) error {
 	return err
 }
 
-// ChangeKey gives the data key to another Wrapper, from that of Options.Key:
+// ChangeKey gives the data key to another Wrapper, from the one that keeps it:
 // another kind, or a [Passphrase] for a new passphrase. The old one does not
 // open the store any more, and this Store uses w from now on. A store without a
 // data key is keystore.ErrNoKey. The private
@@ -201,6 +206,10 @@ func (s *Store) ChangeKey(ctx context.Context, w Wrapper) error {
 	s.keyMu.Lock()
 	from := s.wrapper
 	s.keyMu.Unlock()
+	from, err := s.keeper(ctx, from)
+	if err != nil {
+		return err
+	}
 	if from == nil || w == nil {
 		return &keystore.FileError{Name: s.path, Err: keystore.ErrPassphraseNeeded}
 	}

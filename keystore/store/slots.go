@@ -19,3 +19,21 @@ func (s *Store) KeptBy(ctx context.Context) (string, error) {
 	})
 	return name, s.fail("looking at the key of", err)
 }
+
+// keeper returns the Wrapper that keeps the data key: w, unless it is one of
+// Options.Others.
+func (s *Store) keeper(ctx context.Context, w Wrapper) (Wrapper, error) {
+	if len(s.opts.Others) == 0 {
+		return w, nil
+	}
+	name, err := s.KeptBy(ctx)
+	if err != nil || w != nil && name == w.Name() {
+		return w, err
+	}
+	for _, other := range s.opts.Others {
+		if other.Name() == name {
+			return other, nil
+		}
+	}
+	return w, nil
+}
