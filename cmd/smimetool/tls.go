@@ -4,6 +4,7 @@ import (
 	cryptotls "crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -156,10 +157,43 @@ func (f *versionFlags) versions() (lowest, highest uint16, err error) {
 	return lowest, highest, nil
 }
 
-// tlsStreams are those of the program.
-func (a *app) tlsStreams(crlf bool) *tlstool.Streams {
+// talkFlags are those of a conversation.
+type talkFlags struct {
+	crlf, verbose bool
+	keyLog        string
+	changed       func(flag string) bool
+}
+
+func (f *talkFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	f.changed = flags.Changed
+	flags.BoolVar(&f.crlf, "crlf", false, "end the lines of the input in CRLF (default: if they are typed on a terminal)")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell what is said before TLS, and all about certificates")
+	flags.StringVar(&f.keyLog, "keylog", "", "append the secrets of the connection to `FILE`, for Wireshark: whoever has them can read everything")
+	markFiles(cmd, "keylog")
+}
+
+// streams are those of the program.
+func (f *talkFlags) streams(a *app) *tlstool.Streams {
+	crlf := f.crlf
+	if !f.changed("crlf") {
+		crlf = isTerminal(a.stdin)
+	}
 	return &tlstool.Streams{
 		In: a.stdin, Out: a.stdout, CRLF: crlf,
 		Say: func(format string, args ...any) { a.say(printable(fmt.Sprintf(format, args...))) },
 	}
+}
+
+// openKeyLog opens the file of --keylog; the result is nil without. The caller
+// closes it.
+func (f *talkFlags) openKeyLog() (*os.File, error) {
+	if f.keyLog == "" {
+		return nil, nil
+	}
+	file, err := os.OpenFile(f.keyLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, &namedError{"--keylog", err}
+	}
+	return file, nil
 }

@@ -20,7 +20,12 @@ there may be many of them. What is negotiated, and the address that it listens o
 goes to the standard error stream. It ends with an interrupt or SIGTERM, or, with
 --once, with its first client.
 
-With --starttls it speaks the protocol up to STARTTLS, and nothing after it.
+With --starttls it speaks the protocol up to STARTTLS, and nothing after it: what
+the server says then is typed, as is the greeting without --starttls. What a client
+offers is told when its handshake fails, and with -v always.
+
+  smimetool tls serve --listen 127.0.0.1:2525 --cert server.pem --starttls smtp -v
+  swaks --server 127.0.0.1:2525 --tls --to you@example.org
 `
 
 type tlsServe struct {
@@ -28,7 +33,9 @@ type tlsServe struct {
 	identity         identityFlag
 	listen, startTLS string
 	clientCA, alpn   []string
-	echo, once, crlf bool
+	echo, once       bool
+	askClient        bool
+	talkFlags
 }
 
 // startTLSServers are the protocols that can be upgraded here.
@@ -46,7 +53,8 @@ func newTLSServe(a *app) *cobra.Command {
 	flags.StringSliceVar(&f.alpn, "alpn", nil, "negotiate one of the `NAME`s of protocols (ALPN)")
 	flags.BoolVar(&f.echo, "echo", false, "send back what comes")
 	flags.BoolVar(&f.once, "once", false, "end with the first client")
-	flags.BoolVar(&f.crlf, "crlf", false, "end the lines of the input in CRLF")
+	flags.BoolVar(&f.askClient, "ask-client-cert", false, "ask clients for a certificate, and tell which they show, whoever has issued it")
+	f.talkFlags.register(cmd)
 	f.versionFlags.register(cmd)
 	passphraseFlag(a, cmd)
 	markFiles(cmd, "client-ca")
@@ -57,10 +65,12 @@ func (a *app) tlsServe(f *tlsServe) error {
 	switch {
 	case f.listen == "":
 		return &usageError{"--listen HOST:PORT is needed", []string{"--listen 127.0.0.1:4433 serves this computer alone"}}
+	case f.askClient && len(f.clientCA) > 0:
+		return usagef("--ask-client-cert and --client-ca exclude each other")
 	case len(f.identity.files) == 0:
 		return &usageError{"--cert FILE is needed", []string{"smimetool ca issue makes one, and so does openssl req -x509"}}
 	}
-	opts := &tlstool.ServeOptions{Echo: f.echo, Once: f.once, ALPN: f.alpn, StartTLS: f.startTLS != ""}
+	opts := &tlstool.ServeOptions{Echo: f.echo, Once: f.once, ALPN: f.alpn, StartTLS: f.startTLS != "", AskClient: f.askClient, Verbose: f.verbose}
 	var err error
 	if f.startTLS != "" {
 		if opts.Protocol, err = tls.ParseProtocol(f.startTLS); err != nil {
@@ -76,6 +86,14 @@ func (a *app) tlsServe(f *tlsServe) error {
 	if opts.ClientCAs, err = a.roots(f.clientCA); err != nil {
 		return err
 	}
+	keyLog, err := f.openKeyLog()
+	if err != nil {
+		return err
+	}
+	if keyLog != nil {
+		defer func() { _ = keyLog.Close() }() // what is lost is for people to look at
+		opts.KeyLog = keyLog
+	}
 	ln, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return &namedError{"--listen", err}
@@ -84,5 +102,5 @@ func (a *app) tlsServe(f *tlsServe) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a.say("listening on " + ln.Addr().String())
-	return tlstool.Serve(ctx, ln, a.tlsStreams(f.crlf), opts)
+	return tlstool.Serve(ctx, ln, f.streams(a), opts)
 }

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/postseal/postseal/tls"
 )
 
 // Streams are what a connection is joined with.
@@ -41,6 +39,15 @@ type ConnectOptions struct {
 	MinVersion, MaxVersion uint16
 	// ALPN is offered; nil means the identifier of the target's protocol.
 	ALPN []string
+	// Resume connects twice, and has the second connection resume the session of the
+	// first, which says nothing.
+	Resume bool
+	// Verbose tells what is said before TLS, and more of certificates; PEM tells the
+	// certificates themselves.
+	Verbose, PEM bool
+	// KeyLog, if set, is given the secrets of the connections, in the format that
+	// Wireshark reads. Who has them can read everything.
+	KeyLog io.Writer
 	// Linger is how long the server may be silent after the end of the input; 10
 	// seconds when zero.
 	Linger time.Duration
@@ -59,61 +66,137 @@ func Connect(ctx context.Context, t *Target, streams *Streams, opts *ConnectOpti
 	if opts == nil {
 		opts = &ConnectOptions{}
 	}
-	config := &cryptotls.Config{
-		RootCAs: opts.Roots, InsecureSkipVerify: opts.NoTrust, ServerName: t.Name(),
-		MinVersion: max(opts.MinVersion, cryptotls.VersionTLS10), MaxVersion: opts.MaxVersion, NextProtos: opts.ALPN,
-		Renegotiation: cryptotls.RenegotiateFreelyAsClient,
-	}
-	if opts.MinVersion == 0 {
-		config.MinVersion = cryptotls.VersionTLS12
-	}
-	if config.MinVersion < cryptotls.VersionTLS12 {
-		config.CipherSuites = allSuites()
-	}
-	if id := t.Protocol.ALPN(); id != "" && opts.ALPN == nil {
-		config.NextProtos = []string{id}
-	}
-	asked := false
-	config.GetClientCertificate = func(*cryptotls.CertificateRequestInfo) (*cryptotls.Certificate, error) {
-		if asked = true; opts.Certificate != nil {
-			return opts.Certificate, nil
+	request := new(certificateRequest)
+	config := opts.config(t, request)
+	if opts.Resume {
+		if err := prime(ctx, t, config); err != nil {
+			return opts.explain(err, request)
 		}
-		return new(cryptotls.Certificate), nil
 	}
-	conn, err := t.dial(ctx, config)
-	if ve := new(cryptotls.CertificateVerificationError); errors.As(err, &ve) {
-		return &UntrustedError{ve.Err}
+	var say func(format string, args ...any)
+	if opts.Verbose {
+		say = streams.Say
 	}
+	conn, err := t.dial(ctx, config, say)
 	if err != nil {
-		if asked && opts.Certificate == nil && wantsCertificate(err) {
-			return &CertificateWantedError{err}
-		}
-		return err
+		return opts.explain(err, request)
 	}
-	sayConnection(streams, conn)
-	if asked && opts.Certificate == nil {
-		streams.Say("the server asked for a client certificate, and got none")
-	}
+	opts.tell(t, streams, conn, request)
 	linger := opts.Linger
 	if linger <= 0 {
 		linger = defaultLinger
 	}
 	in := newInput(streams.In)
 	defer in.close()
-	err = join(ctx, conn, streams, in, linger)
-	if asked && opts.Certificate == nil && wantsCertificate(err) {
+	return opts.explain(join(ctx, conn, streams, in, linger), request)
+}
+
+// A certificateRequest is what a server says when it asks for a certificate.
+type certificateRequest struct {
+	made        bool
+	authorities [][]byte
+}
+
+// config returns the configuration for a target. What the server asks for is noted.
+func (o *ConnectOptions) config(t *Target, request *certificateRequest) *cryptotls.Config {
+	config := &cryptotls.Config{
+		RootCAs: o.Roots, InsecureSkipVerify: o.NoTrust, ServerName: t.Name(), KeyLogWriter: o.KeyLog,
+		MinVersion: max(o.MinVersion, cryptotls.VersionTLS10), MaxVersion: o.MaxVersion, NextProtos: o.ALPN,
+		Renegotiation: cryptotls.RenegotiateFreelyAsClient,
+	}
+	if o.MinVersion == 0 {
+		config.MinVersion = cryptotls.VersionTLS12
+	}
+	if config.MinVersion < cryptotls.VersionTLS12 {
+		config.CipherSuites = allSuites()
+	}
+	if id := t.Protocol.ALPN(); id != "" && o.ALPN == nil {
+		config.NextProtos = []string{id}
+	}
+	config.GetClientCertificate = func(info *cryptotls.CertificateRequestInfo) (*cryptotls.Certificate, error) {
+		request.made, request.authorities = true, info.AcceptableCAs
+		if o.Certificate != nil {
+			return o.Certificate, nil
+		}
+		return new(cryptotls.Certificate), nil
+	}
+	return config
+}
+
+// tell tells what there is to say before the conversation begins.
+func (o *ConnectOptions) tell(t *Target, streams *Streams, conn *connection, request *certificateRequest) {
+	sayConnection(streams, conn, o.Verbose)
+	if o.PEM {
+		sayPEM(streams, conn.ConnectionState().PeerCertificates)
+	}
+	if o.NoTrust {
+		sayUnchecked(streams, conn, o.Roots, t.Name())
+	}
+	if o.Resume && !conn.ConnectionState().DidResume {
+		streams.Say("the session was not resumed")
+	}
+	if request.made && o.Certificate == nil {
+		streams.Say("the server asked for a client certificate, and got none")
+	}
+	if request.made && (o.Verbose || o.Certificate == nil) {
+		sayAuthorities(streams, request.authorities)
+	}
+	if step := nextSteps[conn.next]; step != "" && t.StartTLS {
+		streams.Say("%s", step)
+	}
+}
+
+// explain gives an error a type that says more.
+func (o *ConnectOptions) explain(err error, request *certificateRequest) error {
+	if ve := new(cryptotls.CertificateVerificationError); errors.As(err, &ve) {
+		return &UntrustedError{ve.Err}
+	}
+	if err != nil && request.made && o.Certificate == nil && wantsCertificate(err) {
 		return &CertificateWantedError{err}
 	}
 	return err
 }
 
-// sayConnection tells what was negotiated.
-func sayConnection(streams *Streams, conn *connection) {
-	state := conn.ConnectionState()
-	d := tls.Describe(&state)
-	streams.Say("%s: %s", conn.RemoteAddr(), printable(d.String()))
-	if len(state.PeerCertificates) > 0 && !d.Verified {
-		streams.Say("the certificate was not checked")
+// primeWait is how long a server may take to send its ticket, which in TLS 1.3 it
+// does when it likes.
+const primeWait = time.Second
+
+// prime makes a connection and ends it, for its session.
+func prime(ctx context.Context, t *Target, config *cryptotls.Config) error {
+	cache := &firstTicket{ClientSessionCache: cryptotls.NewLRUClientSessionCache(1), put: make(chan struct{}, 1)}
+	config.ClientSessionCache = cache
+	conn, err := t.dial(ctx, config, nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(primeWait))
+	go func() {
+		<-cache.put
+		_ = conn.SetReadDeadline(time.Now())
+	}()
+	defer cache.Put("", nil) // ends it
+	_, err = io.Copy(io.Discard, conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil
+	}
+	return err
+}
+
+// A firstTicket is a cache that tells when there is something in it.
+type firstTicket struct {
+	cryptotls.ClientSessionCache
+	put chan struct{}
+}
+
+// Put takes a session.
+func (c *firstTicket) Put(key string, session *cryptotls.ClientSessionState) {
+	if session != nil {
+		c.ClientSessionCache.Put(key, session)
+	}
+	select {
+	case c.put <- struct{}{}:
+	default:
 	}
 }
 

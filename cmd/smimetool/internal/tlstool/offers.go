@@ -26,7 +26,7 @@ func (p *prober) try(ctx context.Context, change func(*cryptotls.Config)) (*cryp
 	}
 	config.CipherSuites = allSuites()
 	change(config)
-	conn, err := p.t.dial(ctx, config)
+	conn, err := p.t.dial(ctx, config, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,157 +1,187 @@
 package tlstool
 
 import (
-	"bytes"
-	"crypto/sha256"
 	cryptotls "crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
+	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/miekg/dns"
-
-	"github.com/postseal/postseal/internal/dnstest"
 	"github.com/postseal/postseal/internal/peers"
-	"github.com/postseal/postseal/pki/dane/dnsclient"
 	"github.com/postseal/postseal/tls"
 )
 
-// files writes a certificate with its issuer, and its key, as PEM.
-func files(t *testing.T, c *cryptotls.Certificate) (cert, key string) {
+// writePair writes a certificate with its issuer, its key, and what to trust.
+func writePair(t *testing.T, ca *authority, cert *cryptotls.Certificate) (certFile, keyFile, caFile string) {
 	t.Helper()
 	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	var certs []byte
-	for _, raw := range c.Certificate {
-		certs = append(certs, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})...)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err = os.WriteFile(cert, certs, 0o644); err != nil {
-		t.Fatal(err)
+	write := func(name, kind string, der []byte) string {
+		name = filepath.Join(dir, name)
+		if writeErr := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o644); writeErr != nil {
+			t.Fatal(writeErr)
+		}
+		return name
 	}
-	if err = os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
+	return write("cert.pem", "CERTIFICATE", cert.Leaf.Raw), write("key.pem", "PRIVATE KEY", key), write("ca.pem", "CERTIFICATE", ca.cert.Raw)
 }
 
-// at is a target at an address of a peer, by a name.
-func at(t *testing.T, address, name string, protocol tls.Protocol, startTLS bool) *Target {
+func parseTarget(t *testing.T, address, startTLS string) *Target {
 	t.Helper()
-	addr, err := netip.ParseAddrPort(address)
+	target, err := ParseTarget(address, startTLS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := targetAt(t, net.TCPAddrFromAddrPort(addr), protocol, startTLS)
-	target.ServerName = name
+	target.ServerName = "mx.example"
 	return target
 }
 
-func (r *Report) text(t *testing.T) string {
+// talk has a conversation with a server, line by line as a person would: each line
+// is typed when an answer to the one before has come.
+func talk(t *testing.T, target *Target, opts *ConnectOptions, script ...string) (out, log *listing) {
 	t.Helper()
-	var out bytes.Buffer
-	if err := r.WriteText(&out); err != nil {
-		t.Fatal(err)
+	out, log = new(listing), new(listing)
+	in, typed := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		done <- Connect(t.Context(), target, &Streams{In: in, Out: out, Say: log.say, CRLF: true}, opts)
+	}()
+	for i := 0; i < len(script); i += 2 {
+		if _, err := io.WriteString(typed, script[i]); err != nil {
+			t.Fatal(err)
+		}
+		for start := time.Now(); !strings.Contains(out.String(), script[i+1]); time.Sleep(10 * time.Millisecond) {
+			if time.Since(start) > 10*time.Second {
+				t.Fatalf("%q does not come after %q:\n%s%s", script[i+1], script[i], log, out)
+			}
+		}
 	}
-	return out.String()
+	if err := <-done; err != nil {
+		t.Errorf("%v\n%s%s", err, log, out)
+	}
+	_ = typed.Close()
+	return out, log
 }
 
-// TestProbePeers looks at Dovecot, Postfix, OpenSSL, GnuTLS and OpenLDAP.
-func TestProbePeers(t *testing.T) {
+// TestConnectDovecot talks to IMAP, POP3 and ManageSieve servers, and shows a
+// certificate.
+func TestConnectDovecot(t *testing.T) {
 	ca := newAuthority(t)
-	issued := ca.issue(t, nil)
-	cert, key := files(t, issued)
-	root, _ := files(t, &cryptotls.Certificate{Certificate: [][]byte{ca.cert.Raw}, PrivateKey: issued.PrivateKey})
-	// Each of Dovecot's processes has its own keys of tickets, and each serves one
-	// connection unless it is told otherwise; then nothing is resumed, which is said.
-	const one = "service imap-login {\n service_count = 0\n}\n"
-	dovecot := peers.StartDovecot(t, cert, key, one)
-	type peer struct {
-		name, addr string
-		protocol   tls.Protocol
-		startTLS   bool
-		resumes    bool
-	}
-	list := []peer{
-		{"Dovecot", dovecot.IMAP, tls.IMAP, true, true}, {"Dovecot", dovecot.IMAPS, tls.IMAP, false, true}, {"Dovecot", dovecot.POP3, tls.POP3, true, false},
-		{"Dovecot", dovecot.POP3S, tls.POP3, false, false}, {"Dovecot", dovecot.LMTP, tls.LMTP, true, true}, {"Dovecot", dovecot.Sieve, tls.ManageSieve, true, false},
-		{"s_server", peers.StartSServer(t, cert, key, "-alpn", "imap", "-cert_chain", root).Addr, tls.IMAP, false, true},
-		{"gnutls-serv", peers.StartGnuTLSServ(t, cert, key).Addr, 0, false, true},
-	}
-	slapd := peers.StartSlapd(t, cert, key, "")
-	list = append(list, peer{"slapd", slapd.Addr, tls.LDAP, true, false}, peer{"slapd", slapd.LDAPS, tls.LDAP, false, false})
-	if os.Getuid() == 0 {
-		postfix := peers.StartPostfix(t, cert, key, "")
-		list = append(list, peer{"Postfix", postfix.Addr, tls.SMTP, true, true}, peer{"Postfix", postfix.SMTPS, tls.SMTP, false, true})
-	}
-	for i, p := range list {
-		t.Run(fmt.Sprintf("%s %v %v", p.name, p.protocol, p.startTLS), func(t *testing.T) {
-			// The versions and ciphers are those of a library: one look at each is enough.
-			quick := i > 0 && list[i-1].name == p.name
-			r, err := Probe(t.Context(), at(t, p.addr, "mx.example", p.protocol, p.startTLS), &Options{Roots: ca.pool(), Quick: quick})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Log(r.text(t))
-			if r.Handshake.Version != "TLS 1.3" || !r.Trust.Trusted || r.Resumption.Resumed != p.resumes || r.Resumption.Ticket == (p.name == "slapd") {
-				t.Errorf("%+v", r)
-			}
-			if got := accepted(r.Versions); !quick && (!slices.Contains(got, "TLS 1.3") || !slices.Contains(got, "TLS 1.2") || len(r.Suites) == 0 || len(accepted(r.Groups)) == 0) {
-				t.Errorf("%+v", r)
-			}
-		})
+	cert, key, root := writePair(t, ca, ca.issue(t, nil))
+	d := peers.StartDovecot(t, cert, key, "ssl_verify_client_cert = yes\nssl_ca = <"+root+"\n")
+	imap := []string{"", "", "a LOGIN alice secret\n", "a OK", "b LOGOUT\n", "b OK"}
+	for _, c := range []struct {
+		address, startTLS string
+		script            []string
+	}{
+		{d.IMAP, "imap", imap},
+		{d.IMAPS, "", append([]string{"", "* OK"}, imap[2:]...)},
+		{d.POP3, "pop3", []string{"USER alice\n", "+OK", "PASS secret\n", "Logged in", "QUIT\n", "Logging out"}},
+		{d.POP3S, "", []string{"", "+OK", "QUIT\n", "Logging out"}},
+		{d.Sieve, "sieve", []string{"", "OK", "LOGOUT\n", "Logout"}},
+	} {
+		opts := &ConnectOptions{Roots: ca.pool(), Verbose: true}
+		if c.startTLS == "imap" {
+			opts.Certificate = ca.issue(t, func(c *x509.Certificate) { c.Subject.CommonName = "alice" })
+		}
+		_, log := talk(t, parseTarget(t, c.address, c.startTLS), opts, c.script...)
+		log.has(t, "TLS 1.3", "the peer closed the connection")
+		if c.startTLS == "imap" {
+			log.has(t, "STARTTLS", `it accepts those of "CN=Test Root"`)
+		} else {
+			log.has(t, "the server asked for a client certificate, and got none")
+		}
 	}
 }
 
-// TestProbePostfixDANE looks at Postfix with a signed DNS.
-func TestProbePostfixDANE(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("postfix starts as root only")
-	}
+// TestConnectPostfix talks to an SMTP server, in a session that it resumes.
+func TestConnectPostfix(t *testing.T) {
 	ca := newAuthority(t)
-	issued := ca.issue(t, nil)
-	cert, key := files(t, issued)
-	postfix := peers.StartPostfix(t, cert, key, "")
-	_, port, err := net.SplitHostPort(postfix.Addr)
-	if err != nil {
-		t.Fatal(err)
+	cert, key, _ := writePair(t, ca, ca.issue(t, nil))
+	p := peers.StartPostfix(t, cert, key, "smtpd_tls_session_cache_timeout = 3600s\n")
+	for _, c := range []struct{ address, startTLS, greeting string }{{p.Addr, "smtp", ""}, {p.SMTPS, "", "220 mail.example.test"}} {
+		_, log := talk(t, parseTarget(t, c.address, c.startTLS), &ConnectOptions{Roots: ca.pool(), Verbose: true, Resume: true},
+			"", c.greeting, "EHLO me.example\n", "250 CHUNKING", "QUIT\n", "221 2.0.0")
+		log.has(t, "TLS 1.3", ", resumed")
+		if c.startTLS != "" {
+			log.has(t, "S: 220 mail.example.test", "C: STARTTLS", "begin with EHLO")
+		}
 	}
-	spki := sha256.Sum256(issued.Leaf.RawSubjectPublicKeyInfo)
-	w := dnstest.Start(t, &dnstest.Options{Signed: strings.ReplaceAll(fmt.Sprintf(`mail.example. 60 IN MX 10 mx.example.
-mx.example. 60 IN A 127.0.0.1
-_@._tcp.mx.example. 60 IN TLSA 3 1 1 %x
-bad.example. 60 IN MX 10 mx2.bad.example.
-mx2.bad.example. 60 IN A 127.0.0.1
-_@._tcp.mx2.bad.example. 60 IN TLSA 2 0 1 %x
-forged.example. 60 IN MX 10 mx.bogus.example.
-`, spki, spki), "@", port), Bogus: strings.ReplaceAll("mx.bogus.example. 60 IN A 127.0.0.1\n_@._tcp.mx.bogus.example. 60 IN TLSA 3 1 1 00\n", "@", port),
-		Damage: func([]dns.RR, *dns.RRSIG, func(*dns.RRSIG) error) (*dns.RRSIG, error) { return nil, nil }})
-	resolver, err := dnsclient.New(&dnsclient.Options{Servers: []netip.AddrPort{w.Resolver}})
+}
+
+// TestServePeers serves openssl s_client, swaks and curl by hand.
+func TestServePeers(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key, root := writePair(t, ca, ca.issue(t, func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "localhost") }))
+	pair, err := cryptotls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name, domain string
-		ok           bool
-		reason       string
-	}{{"mx.example", "mail.example", true, ""}, {"mx2.bad.example", "bad.example", false, "tlsa-mismatch"}, {"mx.bogus.example", "forged.example", false, "dnssec-invalid"}} {
-		r, probeErr := Probe(t.Context(), at(t, postfix.Addr, c.name, tls.SMTP, true), &Options{Resolver: resolver, Domain: c.domain, Quick: true})
-		if r == nil {
-			t.Fatal(probeErr)
-		}
-		t.Log(r.text(t))
-		if (probeErr == nil) != c.ok || r.Client.Connects != c.ok || r.Client.Authenticated != c.ok || r.Client.Reason != c.reason || !r.Mail.Listed || !r.Mail.Secure {
-			t.Errorf("%s: %v, %+v", c.name, probeErr, r.Client)
-		}
+		name     string
+		protocol tls.Protocol
+		startTLS bool
+		start    func(port string) *peers.Process
+		script   []string // what comes, and what is typed
+	}{
+		{"openssl", tls.IMAP, true, func(port string) *peers.Process {
+			p := peers.SClient(t, "127.0.0.1:"+port, "-starttls", "imap", "-CAfile", root, "-verify_return_error", "-quiet", "-crlf")
+			_, _ = io.WriteString(p.Stdin, "a NOOP\n")
+			return p
+		}, []string{"a NOOP", "a OK by hand\n"}},
+		{"swaks", tls.SMTP, true, func(port string) *peers.Process {
+			return peers.StartProcess(t, "swaks", "swaks", "--server", "127.0.0.1", "--port", port, "--tls", "--tls-ca-path", root,
+				"--from", "alice@example.test", "--to", "bob@example.test", "--helo", "me.example")
+		}, []string{
+			"EHLO me.example", "250 hello\n", "MAIL FROM:<alice@example.test>", "250 ok\n", "RCPT TO:<bob@example.test>", "250 ok\n",
+			"DATA", "354 go on\n", "\r\n.\r\n", "250 taken\n", "QUIT", "221 bye\n",
+		}},
+		{"curl", tls.IMAP, false, func(port string) *peers.Process {
+			return peers.StartProcess(t, "curl", "curl", "-sS", "-v", "--cacert", root, "imaps://localhost:"+port, "-X", "NOOP", "--ipv4")
+		}, []string{"", "* OK ready\n", "A001 CAPABILITY", "* CAPABILITY IMAP4rev1\nA001 OK\n", "A002 NOOP", "A002 OK\n", "A003 LOGOUT", "A003 OK\n"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, typed := io.Pipe()
+			ln, listenErr := net.Listen("tcp", "127.0.0.1:0")
+			if listenErr != nil {
+				t.Fatal(listenErr)
+			}
+			var out, log listing
+			done := make(chan error, 1)
+			go func() {
+				done <- Serve(t.Context(), ln, &Streams{In: in, Out: &out, Say: log.say, CRLF: true},
+					&ServeOptions{Certificates: []cryptotls.Certificate{pair}, Protocol: c.protocol, StartTLS: c.startTLS, Once: true, Verbose: true})
+			}()
+			p := c.start(strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+			for i := 0; i < len(c.script); i += 2 {
+				for start := time.Now(); !strings.Contains(out.String(), c.script[i]); time.Sleep(10 * time.Millisecond) {
+					if time.Since(start) > 10*time.Second {
+						t.Fatalf("%q does not come:\n%s%s%s", c.script[i], &log, &out, p.Log())
+					}
+				}
+				if _, err := io.WriteString(typed, c.script[i+1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.name == "openssl" {
+				p.WaitLog(t, "a OK by hand")
+				_ = p.Stdin.Close()
+				p.Stop()
+			}
+			if serveErr := <-done; serveErr != nil {
+				t.Errorf("%v\n%s", serveErr, &log)
+			}
+			_ = typed.Close()
+			log.has(t, "offers: ", "TLS 1.3")
+		})
 	}
 }

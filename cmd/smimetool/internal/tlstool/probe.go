@@ -163,7 +163,7 @@ func (p *prober) first(ctx context.Context) error {
 		if !alpn {
 			config.NextProtos = nil
 		}
-		return p.t.dial(ctx, config)
+		return p.t.dial(ctx, config, nil)
 	}
 	start := time.Now()
 	conn, err := connect(true)
@@ -265,7 +265,7 @@ func (p *prober) resume(ctx context.Context) {
 	if p.report.Handshake.ClientCertificate.Sent {
 		config.Certificates = []cryptotls.Certificate{*p.opts.Certificate}
 	}
-	conn, err := p.t.dial(ctx, config)
+	conn, err := p.t.dial(ctx, config, nil)
 	if err != nil {
 		r.Error = printable(err.Error())
 		return

@@ -19,8 +19,15 @@ type ServeOptions struct {
 	// Certificates are those of the server; the client's SNI chooses.
 	Certificates []cryptotls.Certificate
 	// ClientCAs has clients need a certificate from one of these authorities;
-	// nil means that none is asked for.
+	// nil means that none is asked for, unless AskClient has clients asked for any,
+	// which is told and not checked.
 	ClientCAs *x509.CertPool
+	AskClient bool
+	// Verbose tells what clients offer and what is said before TLS, and more of
+	// certificates. What a client offers is told in any case when it fails.
+	Verbose bool
+	// KeyLog is as in ConnectOptions.
+	KeyLog io.Writer
 	// Protocol is spoken before STARTTLS; 0 without.
 	Protocol tls.Protocol
 	StartTLS bool
@@ -92,12 +99,22 @@ func (s *server) say(tcp net.Conn, err error) {
 func (s *server) configure() error {
 	config := &cryptotls.Config{
 		Certificates: s.opts.Certificates, MinVersion: s.opts.MinVersion, MaxVersion: s.opts.MaxVersion, NextProtos: s.opts.ALPN,
+		KeyLogWriter: s.opts.KeyLog,
+		GetConfigForClient: func(hello *cryptotls.ClientHelloInfo) (*cryptotls.Config, error) {
+			if note, ok := hello.Context().Value(offerKey{}).(*string); ok {
+				*note = offered(hello)
+			}
+			return nil, nil
+		},
 	}
 	if config.MinVersion == 0 {
 		config.MinVersion = cryptotls.VersionTLS12
 	}
 	if config.MinVersion < cryptotls.VersionTLS12 {
 		config.CipherSuites = allSuites()
+	}
+	if s.opts.AskClient {
+		config.ClientAuth = cryptotls.RequestClientCert
 	}
 	if s.opts.ClientCAs != nil {
 		config.ClientCAs, config.ClientAuth = s.opts.ClientCAs, cryptotls.RequireAndVerifyClientCert
@@ -118,13 +135,24 @@ func (s *server) configure() error {
 	return err
 }
 
+// offerKey is the key of a *string in the handshake's context: what the client
+// offers.
+type offerKey struct{}
+
 // client serves one connection.
 func (s *server) client(ctx context.Context, tcp net.Conn) error {
-	conn, err := s.handshake(ctx, tcp)
+	var offer string
+	conn, err := s.handshake(context.WithValue(ctx, offerKey{}, &offer), tcp)
+	if offer != "" && (err != nil || s.opts.Verbose) {
+		s.streams.Say("%s offers: %s", tcp.RemoteAddr(), offer)
+	}
 	if err != nil {
 		return err
 	}
-	sayConnection(s.streams, conn)
+	sayConnection(s.streams, conn, s.opts.Verbose)
+	if s.opts.AskClient && s.opts.ClientCAs == nil && len(conn.ConnectionState().PeerCertificates) == 0 {
+		s.streams.Say("the client has shown no certificate")
+	}
 	if s.opts.Echo {
 		return echo(ctx, conn)
 	}
@@ -132,13 +160,17 @@ func (s *server) client(ctx context.Context, tcp net.Conn) error {
 }
 
 func (s *server) handshake(ctx context.Context, tcp net.Conn) (*connection, error) {
+	if s.opts.Verbose {
+		tcp = traced(tcp, true, s.streams.Say)
+		defer untrace(tcp)
+	}
 	transport := relay.NewTransport(tcp)
 	if s.layer != nil {
 		session, err := s.layer.Handshake(ctx, transport)
 		if err != nil {
 			return nil, err
 		}
-		return &connection{session.TLS, transport}, nil
+		return &connection{session.TLS, transport, session.Next}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
@@ -147,7 +179,7 @@ func (s *server) handshake(ctx context.Context, tcp net.Conn) (*connection, erro
 		_ = transport.Close()
 		return nil, &tls.HandshakeError{Err: err}
 	}
-	return &connection{conn, transport}, nil
+	return &connection{conn, transport, 0}, nil
 }
 
 // echoIdle is how long a client of an echo server may be silent.

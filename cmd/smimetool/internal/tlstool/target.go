@@ -122,17 +122,21 @@ func (e *DialError) Unwrap() error { return e.Err }
 type connection struct {
 	*cryptotls.Conn
 	transport *relay.Transport
+	next      tls.Next // what comes after the handshake, if it is known
 }
 
 // dial connects and does a handshake with a configuration that names the server.
-// An error before TLS is a *DialError, or one of package tls.
-func (t *Target) dial(ctx context.Context, config *cryptotls.Config) (*connection, error) {
+// What is said before TLS is told to say, if that is not nil. An error before TLS
+// is a *DialError, or one of package tls.
+func (t *Target) dial(ctx context.Context, config *cryptotls.Config, say func(format string, args ...any)) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout())
 	defer cancel()
 	tcp, err := new(net.Dialer).DialContext(ctx, "tcp", t.Address())
 	if err != nil {
 		return nil, &DialError{err}
 	}
+	tcp = traced(tcp, false, say)
+	defer untrace(tcp)
 	transport := relay.NewTransport(tcp)
 	if !t.StartTLS {
 		conn := cryptotls.Client(transport, config)
@@ -140,7 +144,7 @@ func (t *Target) dial(ctx context.Context, config *cryptotls.Config) (*connectio
 			_ = transport.Close()
 			return nil, &tls.HandshakeError{Protocol: t.Protocol, Err: err}
 		}
-		return &connection{conn, transport}, nil
+		return &connection{conn, transport, 0}, nil
 	}
 	session, err := tls.Client(ctx, transport, &tls.ClientConfig{
 		Protocol: t.Protocol, Mode: tls.StartTLS, TLS: config, ALPN: tls.ALPNOff, Domain: t.Name(), Timeout: -1,
@@ -148,7 +152,7 @@ func (t *Target) dial(ctx context.Context, config *cryptotls.Config) (*connectio
 	if err != nil {
 		return nil, err
 	}
-	return &connection{session.TLS, transport}, nil
+	return &connection{session.TLS, transport, session.Next}, nil
 }
 
 // refused reports whether an error is of the handshake, so that a server is
