@@ -23,13 +23,15 @@ issuing CA, which vouches for people. Their private keys are encrypted with a
 passphrase.
 
 The URLs are put into every certificate, for those who ask whether it has been
-revoked: serve the output of "smimetool ca crl" and "smimetool ca ocsp" there.
+revoked: serve the output of "smimetool ca crl" and "smimetool ca ocsp" there. The
+baseline requirements ask for them, and for an organisation and its country.
 `
 
 type caInit struct {
-	dir, name, org, key string
-	noPassphrase        bool
-	config              caConfig
+	dir, name, org, country, key string
+	noPassphrase                 bool
+	config                       caConfig
+	root                         rootURLs
 }
 
 func newCAInit(a *app) *cobra.Command {
@@ -40,11 +42,14 @@ func newCAInit(a *app) *cobra.Command {
 	dirFlag(cmd, &f.dir)
 	flags.StringVar(&f.name, "name", "Mail", "`NAME` of the authority; the root is called \"NAME Root CA\"")
 	flags.StringVar(&f.org, "org", "", "name of the organisation, `ORG`")
+	flags.StringVar(&f.country, "country", "", "country of the organisation, `CODE` of two capital letters")
 	flags.StringVar(&f.key, "key", "p384", "`TYPE` of the keys: "+keyNames(keyTypes(true)))
 	flags.BoolVar(&f.noPassphrase, "no-passphrase", false, "do not encrypt the private keys")
 	flags.StringVar(&f.config.CRL, "crl-url", "", "`URL` of the CRL")
 	flags.StringVar(&f.config.OCSP, "ocsp-url", "", "`URL` of the OCSP responder")
 	flags.StringVar(&f.config.Issuer, "issuer-url", "", "`URL` of the issuing CA's certificate")
+	flags.StringVar(&f.root.crl, "root-crl-url", "", "`URL` of the root's own CRL, which tells whether the issuing CA is revoked")
+	flags.StringVar(&f.root.issuer, "root-url", "", "`URL` of the root's certificate")
 	passphraseFlag(a, cmd)
 	complete(cmd, "key", strings.Split(keyNames(keyTypes(true)), ", "))
 	return cmd
@@ -58,7 +63,7 @@ func (a *app) caInit(f *caInit) error {
 	if err != nil {
 		return err
 	}
-	for _, u := range []string{f.config.CRL, f.config.OCSP, f.config.Issuer} {
+	for _, u := range []string{f.config.CRL, f.config.OCSP, f.config.Issuer, f.root.crl, f.root.issuer} {
 		if err = checkURL(u); err != nil {
 			return err
 		}
@@ -135,11 +140,12 @@ func (f *caInit) files(kind ca.KeyType, passphrase []byte) (map[string][]byte, e
 		return nil, err
 	}
 	now := time.Now()
-	root, err := ca.NewRoot(ca.Subject{Organization: f.org, Name: f.name + " Root CA"}, rootKey, now)
+	root, err := ca.NewRoot(ca.Subject{Country: f.country, Organization: f.org, Name: f.name + " Root CA"}, rootKey, now)
 	if err != nil {
 		return nil, err
 	}
-	issuing, err := root.NewIssuing(ca.Subject{Organization: f.org, Name: f.name + " Issuing CA"}, issuingKey, ca.URLs{}, now)
+	issuing, err := root.NewIssuing(ca.Subject{Country: f.country, Organization: f.org, Name: f.name + " Issuing CA"}, issuingKey,
+		ca.URLs{CRL: f.root.crl, Issuer: f.root.issuer}, now)
 	if err != nil {
 		return nil, err
 	}

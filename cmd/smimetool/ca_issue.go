@@ -28,11 +28,11 @@ Whether the address belongs to the person who asks is for you to find out.
 `
 
 type caIssue struct {
-	dir, name, key, csr, profile, usage, out string
-	emails                                   []string
-	days                                     int
-	separate, nonRepudiation                 bool
-	p12                                      secret
+	dir, name, given, surname, key, csr, profile, usage, out string
+	emails                                                   []string
+	days                                                     int
+	separate, nonRepudiation                                 bool
+	p12                                                      secret
 }
 
 func newCAIssue(a *app) *cobra.Command {
@@ -42,7 +42,9 @@ func newCAIssue(a *app) *cobra.Command {
 	flags := cmd.Flags()
 	dirFlag(cmd, &f.dir)
 	flags.StringArrayVar(&f.emails, "email", nil, "mail `ADDRESS` (repeatable); with --csr those in the request by default")
-	flags.StringVar(&f.name, "name", "", "`NAME` of the person")
+	flags.StringVar(&f.name, "name", "", "`NAME` of the person, whose last word is the surname")
+	flags.StringVar(&f.given, "given-name", "", "`PART` of the name that is the given name, where the last word does not tell")
+	flags.StringVar(&f.surname, "surname", "", "`PART` of the name that is the surname, where the last word does not tell")
 	flags.IntVar(&f.days, "days", 365, "valid for `N` days")
 	flags.StringVar(&f.key, "key", "", "`TYPE` of the key (default p256), of which some only sign or only encrypt; --separate adds the type for encryption: "+keyNames(ca.KeyTypes()))
 	flags.StringVar(&f.csr, "csr", "", "the certificate request is in `FILE`, PEM or DER")
@@ -141,7 +143,7 @@ func (f *caIssue) orders(a *app, urls ca.URLs) ([]order, error) {
 		return nil, usagef("--days is 1 to %d in the profile %s", profile.MaxDays(), f.profile)
 	}
 	base := ca.Request{
-		Emails: f.emails, Name: f.name, Usage: usage, NonRepudiation: f.nonRepudiation, Profile: profile, Days: f.days, URLs: urls,
+		Emails: f.emails, Name: f.name, GivenName: f.given, Surname: f.surname, Usage: usage, NonRepudiation: f.nonRepudiation, Profile: profile, Days: f.days, URLs: urls,
 	}
 	if f.csr != "" {
 		return f.requested(a, base)

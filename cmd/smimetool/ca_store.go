@@ -34,6 +34,9 @@ type caConfig struct {
 	Issuer string `json:"issuer_url,omitempty"`
 }
 
+// rootURLs are for the issuing CA's own certificate, which is made once.
+type rootURLs struct{ crl, issuer string }
+
 func (c caConfig) urls() ca.URLs { return ca.URLs{CRL: c.CRL, OCSP: c.OCSP, Issuer: c.Issuer} }
 
 // A caRecord is one line of the index, to which lines are added and never

@@ -28,6 +28,8 @@ const (
 	dnCommonName    oid.OID = "2.5.4.3"
 	dnCountry       oid.OID = "2.5.4.6"
 	dnOrganization  oid.OID = "2.5.4.10"
+	dnGivenName     oid.OID = "2.5.4.42"
+	dnSurname       oid.OID = "2.5.4.4"
 )
 
 // Bits of the keyUsage, counted from the left (RFC 5280, Section 4.2.1.3).
@@ -228,6 +230,18 @@ func name(country, organization, common string) ([]byte, error) {
 			// RFC 5280, Appendix A.1: X520countryName is a PrintableString.
 			addPart(b, dnCountry, asn1.PrintableString, country)
 			addPart(b, dnOrganization, asn1.UTF8String, organization)
+			addPart(b, dnCommonName, asn1.UTF8String, common)
+		})
+	})
+}
+
+// personName returns a Name of a person: common name, and given name and surname
+// as far as they are not empty.
+func personName(given, surname, common string) ([]byte, error) {
+	return der.Marshal(func(b *cryptobyte.Builder) {
+		sequence(b, func(b *cryptobyte.Builder) {
+			addPart(b, dnGivenName, asn1.UTF8String, given)
+			addPart(b, dnSurname, asn1.UTF8String, surname)
 			addPart(b, dnCommonName, asn1.UTF8String, common)
 		})
 	})

@@ -57,8 +57,11 @@ const (
 type Request struct {
 	// Emails are the mail addresses, 1 to 100, with ASCII domains.
 	Emails []string
-	// Name is that of the person, or empty.
+	// Name is that of the person, or empty. Its last word becomes the surname and
+	// what is before it the given name, unless GivenName or Surname say otherwise.
 	Name string
+	// GivenName and Surname are parts of Name. Empty is for Name to tell.
+	GivenName, Surname string
 	// Key is an *rsa.PublicKey of 2,048 bits or more or *ecdsa.PublicKey (P-256,
 	// P-384, P-521); to sign only an ed25519.PublicKey, *mldsa.PublicKey or a key
 	// of Ed448 or SLH-DSA; to encrypt only an *ecdh.PublicKey (X25519), a
@@ -147,14 +150,35 @@ func (r *Request) subject() ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := checkName(r.Name); err != nil {
-		return nil, err
+	for _, text := range []string{r.Name, r.GivenName, r.Surname} {
+		if err := checkName(text); err != nil {
+			return nil, err
+		}
+	}
+	if r.Name == "" && r.GivenName+r.Surname != "" {
+		return nil, refuse("name", "is missing beside its parts")
 	}
 	common := r.Name
 	if common == "" && utf8.RuneCountInString(r.Emails[0]) <= maxName {
 		common = r.Emails[0]
 	}
-	return name("", "", common)
+	given, surname := r.parts()
+	return personName(given, surname, common)
+}
+
+// parts returns the given name and the surname.
+//
+// Baseline requirements, Section 7.1.4.2.5: where a person is named, one of them
+// has to be there.
+func (r *Request) parts() (given, surname string) {
+	if r.GivenName != "" || r.Surname != "" {
+		return r.GivenName, r.Surname
+	}
+	words := strings.Fields(r.Name)
+	if len(words) < 2 {
+		return r.Name, ""
+	}
+	return strings.Join(words[:len(words)-1], " "), words[len(words)-1]
 }
 
 // usage returns the bits of the keyUsage (RFC 8550, Section 4.4.2).
