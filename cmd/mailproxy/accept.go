@@ -27,7 +27,8 @@ func listen(ctx context.Context, l *config.Listener) (net.Listener, error) {
 // meet finds out who a client is, and where it was going. The connection that it
 // returns is to be used in the place of conn.
 func (sv *service) meet(ctx context.Context, conn net.Conn) (net.Conn, *upstream.Client, error) {
-	c := &upstream.Client{Addr: upstream.AddrPort(conn.RemoteAddr()), Local: upstream.AddrPort(conn.LocalAddr())}
+	c := &upstream.Client{Peer: upstream.AddrPort(conn.RemoteAddr()), Local: upstream.AddrPort(conn.LocalAddr())}
+	c.Addr = c.Peer
 	switch {
 	case sv.proxied(c.Addr):
 		p, err := readProxyHeader(ctx, conn, time.Duration(sv.state.conf.Limits.Handshake))

@@ -90,6 +90,7 @@ func (c *checker) accounts(ctx context.Context, conf *config.Config) {
 		return
 	}
 	defer func() { _ = set.Close() }() // nothing was written
+	defer c.sources(ctx, set)
 	problems := make(map[string]error)
 	for _, p := range set.Check(ctx) {
 		problems[p.Login+" "+p.Address] = p
@@ -102,6 +103,13 @@ func (c *checker) accounts(ctx context.Context, conf *config.Config) {
 		for _, address := range one.Addresses {
 			c.result("account "+one.Login, "can sign as "+address, problems[one.Login+" "+address])
 		}
+	}
+}
+
+// sources asks the sources of certificates.
+func (c *checker) sources(ctx context.Context, set *account.Set) {
+	for _, s := range set.Sources(ctx) {
+		c.result("certificates from "+s.Name, "it answers", s.Err)
 	}
 }
 
@@ -213,7 +221,7 @@ func converse(ctx context.Context, d *upstream.Dialer, p upstream.Place) (string
 	if s.Protocol == tls.IMAP {
 		says, err = helloIMAP(s.Session, tp)
 	} else {
-		says, err = helloSMTP(s.Session, tp, d.Name)
+		says, err = helloSMTP(s.Session, tp, d)
 	}
 	return about + "; " + says, err
 }
@@ -221,18 +229,21 @@ func converse(ctx context.Context, d *upstream.Dialer, p upstream.Place) (string
 // maxHello bounds what a server says to hello, in octets.
 const maxHello = 64 << 10
 
-func helloSMTP(s *tls.Session, tp *textproto.Reader, name string) (string, error) {
+func helloSMTP(s *tls.Session, tp *textproto.Reader, d *upstream.Dialer) (string, error) {
 	if s.Next == tls.NextGreeting {
 		if _, _, err := tp.ReadResponse(220); err != nil {
 			return "", err
 		}
 	}
-	if _, err := fmt.Fprintf(s.Conn, "EHLO %s\r\n", name); err != nil {
+	if _, err := fmt.Fprintf(s.Conn, "EHLO %s\r\n", d.Name); err != nil {
 		return "", err
 	}
 	_, text, err := tp.ReadResponse(250)
 	if err != nil {
 		return "", err
+	}
+	if d.Tells() == config.TellXCLIENT && !strings.Contains(strings.ToUpper(text), "\nXCLIENT ") {
+		return "", upstream.ErrNotTold
 	}
 	for line := range strings.Lines(text) {
 		if words := strings.Fields(line); len(words) > 1 && strings.EqualFold(words[0], "AUTH") {

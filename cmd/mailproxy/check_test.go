@@ -42,6 +42,19 @@ func TestCheck(t *testing.T) {
 			t.Errorf("exit code %d\n%s", code, out)
 		}
 	})
+	t.Run("sources", func(t *testing.T) {
+		w.edit(t, "[trust]", "[certificates]\nsources = [\"store\", \"ldap\", \"folder\"]\nfolder = \".\"\n[[ldap]]\nurl = \"ldaps://127.0.0.1:1/dc=x\"\n\n[trust]")
+		if code, out, _ = run(t, "check", "--config", file); code != exitCheck || strings.Count(out, "\nfailed certificates from ldaps://127.0.0.1") != 1 || strings.Count(out, "\nok     certificates from /") != 1 {
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+	})
+	t.Run("xclient", func(t *testing.T) {
+		w.edit(t, "[listener.upstream]\n", "[listener.upstream]\nclient_address = \"xclient\"\n")
+		if code, out, _ = run(t, "check", "--config", file); code != exitCheck || strings.Count(out, "smtpd_authorized_xclient_hosts") != 1 {
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+		w.edit(t, "client_address = \"xclient\"\n", "")
+	})
 	t.Run("passphrase", func(t *testing.T) {
 		if err := os.WriteFile(w.file("passphrase"), []byte("wrong\n"), 0o600); err != nil {
 			t.Fatal(err)

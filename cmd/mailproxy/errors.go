@@ -9,6 +9,7 @@ import (
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/account"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
 	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/tls/certs"
@@ -85,6 +86,10 @@ func explain(err error) explanation {
 		if errors.Is(err, fs.ErrNotExist) {
 			e.hints = []string{"smimetool id new --store FILE ADDRESS makes an identity, and the store that it is in"}
 		}
+	case errors.Is(err, upstream.ErrNotTold):
+		e.hints = []string{"the server has to trust this host: smtpd_authorized_xclient_hosts in Postfix, for example; or set client_address to none"}
+	case errors.Is(err, upstream.ErrTarget):
+		e.hints = []string{"a validating resolver on this host lets DNSSEC vouch for the records: [dns] resolver"}
 	case errors.Is(err, fs.ErrExist):
 		e.hints = []string{"an existing file is never overwritten: remove it, or choose another name"}
 	case errors.Is(err, fs.ErrPermission) && errors.As(err, new(*listenError)):

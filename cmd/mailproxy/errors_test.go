@@ -8,6 +8,7 @@ import (
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/account"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
 	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/tls/certs"
@@ -30,6 +31,8 @@ func TestExplain(t *testing.T) {
 		{&keystore.FileError{Name: "ca.pem", Err: keystore.ErrNoCertificate}, exitConfig, 0},
 		{&facts.Error{Path: "f", Err: facts.ErrExposed}, exitConfig, 0},
 		{&certs.LoadError{File: "c", Err: certs.ErrExpired}, exitConfig, 0},
+		{&upstream.PlaceError{Place: "p", Err: upstream.ErrNotTold}, exitFailure, 1},
+		{upstream.ErrTarget, exitFailure, 1},
 		{&certificateError{"c", errors.New("x")}, exitConfig, 0},
 		{&listenError{"a", fs.ErrPermission}, exitFailure, 1},
 		{&listenError{"a", errors.New("x")}, exitFailure, 0},

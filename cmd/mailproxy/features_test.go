@@ -21,6 +21,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/keystore/store"
 )
@@ -286,17 +287,29 @@ func TestLoop(t *testing.T) {
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	_ = l.Close()
-	w.edit(t, "address = \"127.0.0.1:0\"", "address = \"127.0.0.1:"+port+"\"")
-	w.edit(t, fmt.Sprintf("port = %d", w.server.smtpAddress.Port), "port = "+port)
+	w.edit(t, "address = \"127.0.0.1:0\"\nmode = \"starttls\"\nself_made = \"proxy.pem\"", "address = \"127.0.0.1:"+port+"\"\nmode = \"insecure-plaintext\"")
+	w.edit(t, fmt.Sprintf("port = %d\nmode = \"starttls\"\nname = %q\nca = \"server.pem\"", w.server.smtpAddress.Port, demoServerName), "port = "+port+"\nmode = \"insecure-plaintext\"")
 	var log record
 	if err = w.start(t.Context(), log.log()); err != nil {
 		t.Fatal(err)
 	}
-	if err = w.send(bounded(t), w.address(config.SMTP), demoMessage); err == nil {
-		t.Error("a message went round")
+	conn, err := dialClient(bounded(t), w.address(config.SMTP))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := w.proxy.metrics.refused.Load(); n != 1 || !strings.Contains(log.String(), "the proxy has connected to itself") {
+	c := &talker{conn, bufio.NewReader(conn)}
+	defer func() { _ = conn.Close() }()
+	if _, err = c.line(); err != nil {
+		t.Fatal(err)
+	}
+	if err = c.say("EHLO client.example", "250"); err == nil {
+		t.Error("a mail server was found")
+	}
+	if n := w.proxy.metrics.refused.Load(); n != 1 || !strings.Contains(log.String(), upstream.ErrLoop.Error()) {
 		t.Errorf("%d refused\n%s", n, &log)
+	}
+	if n := w.proxy.metrics.accepted[0].Load(); n > 2 {
+		t.Errorf("%d connections", n)
 	}
 }
 

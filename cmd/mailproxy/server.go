@@ -190,7 +190,7 @@ func (s *server) refuse(conn net.Conn, client string, full, loop bool) {
 	s.metrics.refused.Add(1)
 	switch {
 	case loop:
-		s.log.Error("a connection was refused: the proxy has connected to itself", "client", client)
+		s.log.Error("a connection was refused", "client", client, "error", upstream.ErrLoop)
 	case full:
 		s.log.Warn("a connection was refused: there are too many", "client", client)
 	}

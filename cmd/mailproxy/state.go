@@ -194,6 +194,10 @@ func (sv *service) proxies() {
 
 // connect is that of the proxies.
 func (sv *service) connect(ctx context.Context, c *upstream.Client, account string) (net.Conn, bool, error) {
+	if sv.kept.loops.Is(c.Peer) {
+		sv.kept.metrics.refused.Add(1)
+		return nil, false, upstream.ErrLoop
+	}
 	conn, greeted, err := sv.dial.Connect(ctx, c, account)
 	if err != nil {
 		sv.kept.metrics.upstreamFailures.Add(1)

@@ -125,7 +125,7 @@ func inside(t *testing.T) {
 			t.Errorf("%s: %s", to, got)
 		}
 	}
-	for _, want := range []string{"the proxy has connected to itself", "nobody led this connection here", "127.0.0.1:1143: this is the proxy itself", "127.0.0.1:1144: this is the proxy itself", "not for other.example"} {
+	for _, want := range []string{"192.0.2.1:145", "nobody led this connection here", "127.0.0.1:1143: this is the proxy itself", "127.0.0.1:1144: this is the proxy itself", "not for other.example"} {
 		p.said(want)
 	}
 	p.signal(os.Interrupt)

@@ -81,6 +81,32 @@ func (s *Set) Owner(address string) string {
 	return ""
 }
 
+// A Source is a source of certificates that was asked.
+type Source struct {
+	Name string
+	Err  error // nil when it has answered
+}
+
+// Sources asks each source of certificates, but for the stores of accounts, for the
+// first address of an account. Without accounts nobody is asked.
+func (s *Set) Sources(ctx context.Context) []Source {
+	if len(s.shared.conf.Accounts) == 0 {
+		return nil
+	}
+	a := s.byName[s.shared.conf.Accounts[0].Login]
+	var out []Source
+	for _, f := range a.source.(*keystore.Chain).Finders {
+		if f == keystore.Finder(a.store) {
+			continue
+		}
+		one, cancel := context.WithTimeout(ctx, time.Duration(s.shared.conf.Certificates.Timeout))
+		_, err := f.Find(one, a.conf.Addresses[0])
+		cancel()
+		out = append(out, Source{f.Source(), err})
+	}
+	return out
+}
+
 // A Problem is something of an account that a person should know.
 type Problem struct {
 	Login, Address string

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -9,9 +10,13 @@ import (
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 )
 
+// ErrLoop says that a connection of this process has come back to it.
+var ErrLoop = errors.New("the proxy has connected to itself")
+
 // A Client is the one for whom a connection is made.
 type Client struct {
 	Addr        netip.AddrPort // its own
+	Peer        netip.AddrPort // whom the connection comes from: its own, or that of a proxy before us
 	Local       netip.AddrPort // what it connected to
 	Destination netip.AddrPort // where a connection that was led here was going
 
@@ -61,8 +66,9 @@ func Allowed(l *config.Listener, destination, listener netip.AddrPort) error {
 }
 
 // Loops knows the connections to mail servers that are open. A client with the
-// address of one of them is this process itself. The zero value is ready; it is
-// safe for concurrent use.
+// address of one of them is this process itself. It is certain of that once the
+// client has said something: before, the other side may not have noted its
+// connection yet. The zero value is ready; it is safe for concurrent use.
 type Loops struct {
 	mu   sync.Mutex
 	open map[netip.AddrPort]int

@@ -84,6 +84,9 @@ func (f *Finder) place(d *config.Domain) *config.Place {
 	return d.SMTP
 }
 
+// Tells returns how a server is told the address of a client.
+func (f *Finder) Tells() string { return f.listener.Upstream.ClientAddress }
+
 // ByLogin reports whether the server depends on who logs in.
 func (f *Finder) ByLogin() bool { return f.listener.Upstream.Find == config.FindLogin }
 
