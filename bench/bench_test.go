@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/postseal/postseal/internal/testpki"
 )
 
 // TestQuick runs every operation once on little data, beside OpenSSL where that
@@ -68,5 +70,29 @@ func TestRow(t *testing.T) {
 func TestMedian(t *testing.T) {
 	if m := median([]run{{Wall: 5}, {Wall: 1}, {Wall: 3}}); m.Wall != 3 {
 		t.Errorf("the median is %v", m.Wall)
+	}
+}
+
+// BenchmarkSmall is small mail, as the table has it.
+func BenchmarkSmall(b *testing.B) {
+	ca, err := testpki.NewCA("Small CA")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, kind := range smallKinds {
+		jobs, jobErr := smallJobs(ca, kind)
+		if jobErr != nil {
+			b.Fatal(jobErr)
+		}
+		for _, j := range jobs {
+			b.Run(j.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if runErr := j.message(); runErr != nil {
+						b.Fatal(runErr)
+					}
+				}
+			})
+		}
 	}
 }

@@ -46,6 +46,9 @@ func (s *small) cells() []string {
 
 const smallSize = 10 << 10
 
+// smallKinds are the keys that are measured.
+var smallKinds = []testpki.KeyType{testpki.RSA2048, testpki.P256, testpki.Ed25519}
+
 // A job is what a figure is made of: one message, and the bare key operation.
 type job struct {
 	name    string
@@ -60,7 +63,7 @@ func measureSmall(ctx context.Context, o *options, stderr io.Writer) ([]*small, 
 		return nil, err
 	}
 	var out []*small
-	for _, kind := range []testpki.KeyType{testpki.RSA2048, testpki.P256, testpki.Ed25519} {
+	for _, kind := range smallKinds {
 		jobs, jobErr := smallJobs(ca, kind)
 		if jobErr != nil {
 			return nil, jobErr

@@ -64,6 +64,10 @@ func (c *contentReader) end(err error) {
 // first error. It may be called any number of times.
 func (c *contentReader) Close() error {
 	if c.err == nil {
+		var first [64]byte      // most often all has been read
+		_, _ = c.Read(first[:]) // the error is kept
+	}
+	if c.err == nil {
 		buf := make([]byte, 16<<10)
 		for c.err == nil {
 			_, _ = c.Read(buf) // the error is kept

@@ -64,7 +64,7 @@ func (r *reader) openClear(e *entity) (*origin, error) {
 		// The signature is judged before the next layer is looked at, so the sender
 		// has to be known.
 		inner := newHead(r.opts.MaxHeader)
-		if inner.read(bufio.NewReader(c.parts[0].raw())) == nil {
+		if inner.read(bufferFor(c.parts[0].raw(), &c.parts[0])) == nil {
 			r.protectedBy(inner.header)
 		}
 		if err = c.verify(signature); err != nil {
@@ -94,7 +94,7 @@ func hints(micalg string) []crypto.Hash {
 // source or of the spool.
 func (c *clear) split(body io.Reader, boundary string) error {
 	count := &counter{src: body}
-	br := bufio.NewReaderSize(count, readBuffer)
+	br := bufferFor(count, c.e.held)
 	mp := mimeraw.NewMultipart(br, boundary)
 	base := int64(c.e.head.body - c.e.skip)
 	type span struct{ off, n int64 }
@@ -135,6 +135,15 @@ func (c *clear) split(body io.Reader, boundary string) error {
 	return nil
 }
 
+// bufferFor returns a buffer before src, no larger than what is held needs.
+func bufferFor(src io.Reader, held *view) *bufio.Reader {
+	size := int64(readBuffer)
+	if held != nil {
+		size = min(size, max(held.n, peekBuffer))
+	}
+	return bufio.NewReaderSize(src, int(size))
+}
+
 // signature looks at the second part. It returns its body and whether it may be
 // a signature.
 func (c *clear) signature() (func() io.Reader, bool, error) {
@@ -143,7 +152,7 @@ func (c *clear) signature() (func() io.Reader, bool, error) {
 	}
 	part := c.parts[1]
 	h := newHead(c.r.opts.MaxHeader)
-	err := h.read(bufio.NewReader(part.raw()))
+	err := h.read(bufferFor(part.raw(), &part))
 	if _, limit := errors.AsType[*cms.LimitError](err); limit {
 		return nil, false, nil
 	}

@@ -76,11 +76,14 @@ func DigestByHash(h crypto.Hash) (Digest, bool) {
 	return findDigest(func(d Digest) bool { return d.Hash == h })
 }
 
+// withoutMarks takes out what names of digests are written with and without.
+var withoutMarks = strings.NewReplacer("-", "", "_", "", "/", "")
+
 // DigestByName finds a digest by its name, in any of the spellings of mail's
 // micalg parameter and of command lines: "sha256", "SHA-256", "rsa-sha1".
 func DigestByName(name string) (Digest, bool) {
 	fold := func(s string) string {
-		return strings.NewReplacer("-", "", "_", "", "/", "").Replace(strings.ToLower(s))
+		return withoutMarks.Replace(strings.ToLower(s))
 	}
 	want := strings.TrimPrefix(fold(strings.TrimSpace(name)), "rsa")
 	return findDigest(func(d Digest) bool { return fold(d.Name) == want })

@@ -12,6 +12,7 @@ const (
 	base64Columns = 76 // RFC 2045, Section 6.8: at most 76
 	base64Line    = base64Columns / 4 * 3
 	base64Lines   = blockSize / (base64Columns + 2) // lines in one block
+	base64First   = (4 << 10) / (base64Columns + 2) // in the first one: most texts are small
 )
 
 // NewBase64Writer returns a writer that encodes to dst in base64 (RFC 2045,
@@ -19,7 +20,7 @@ const (
 // left and the last line end, and does not close dst; without any data it writes
 // nothing. The first error of dst is returned by every later call.
 func NewBase64Writer(dst io.Writer) io.WriteCloser {
-	return &base64Writer{dst: dst, out: make([]byte, 0, base64Lines*(base64Columns+2))}
+	return &base64Writer{dst: dst, out: make([]byte, 0, base64First*(base64Columns+2))}
 }
 
 type base64Writer struct {
@@ -65,6 +66,9 @@ func (w *base64Writer) encode(p []byte) error {
 		if len(w.out) == cap(w.out) {
 			if err := w.flush(); err != nil {
 				return err
+			}
+			if full := base64Lines * (base64Columns + 2); cap(w.out) < full {
+				w.out = make([]byte, 0, full)
 			}
 		}
 		lines := min(len(p)/base64Line, (cap(w.out)-len(w.out))/(base64Columns+2))

@@ -143,6 +143,9 @@ func (r *base64Reader) refill() error {
 		return nil // decode acts on it
 	}
 	if r.buf == nil {
+		r.buf = make([]byte, base64Window*4)
+	} else if len(r.buf) < blockSize {
+		// There is more than most texts have.
 		r.buf = make([]byte, blockSize)
 	}
 	left := copy(r.buf, r.in)
@@ -219,8 +222,8 @@ func (r *base64Reader) lines(dst []byte, n *int) {
 // gather takes whole lines from in, of whole quanta and of no more than room
 // octets in all, and returns them without their ends.
 func (r *base64Reader) gather(in *[]byte, room int) []byte {
-	if r.scratch == nil {
-		r.scratch = make([]byte, 0, min(len(r.buf), max(2*len(*in), minLines)))
+	if cap(r.scratch) < len(r.buf) {
+		r.scratch = make([]byte, 0, len(r.buf))
 	}
 	text, rest := r.scratch[:0], *in
 	room = min(room, cap(text))

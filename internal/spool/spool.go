@@ -31,7 +31,7 @@ const DefaultMemory = 1 << 20
 
 const (
 	firstChunk = 4 << 10  // the first chunk: most messages are small
-	chunkSize  = 64 << 10 // the others
+	chunkSize  = 64 << 10 // the fourth and later ones; those between are in between
 )
 
 // Options tells how a [Buffer] keeps its data. The zero value is safe.
@@ -66,7 +66,7 @@ type Buffer struct {
 	public bool
 
 	mu     sync.RWMutex
-	chunks [][]byte // the first memory octets: firstChunk, then chunkSize each
+	chunks [][]byte // the first memory octets, as chunkLen says
 	disk   *disk    // nil until memory is full
 	size   int64
 	err    error // sticky error of Write
@@ -245,10 +245,17 @@ func (b *Buffer) Close() error {
 	return d.close()
 }
 
+// chunkEnds are the ends of the first chunks: each makes four times of what is
+// there, until they have their full size.
+var chunkEnds = [...]int64{firstChunk, 4 * firstChunk, chunkSize}
+
 // chunkLen returns the length of chunk i.
 func chunkLen(i int) int64 {
-	if i == 0 {
+	switch {
+	case i == 0:
 		return firstChunk
+	case i < len(chunkEnds):
+		return chunkEnds[i] - chunkEnds[i-1]
 	}
 	return chunkSize
 }
@@ -256,9 +263,13 @@ func chunkLen(i int) int64 {
 // locate returns the chunk that holds offset off of the memory, and the place
 // in it.
 func locate(off int64) (chunk int, at int64) {
-	if off < firstChunk {
-		return 0, off
+	start := int64(0)
+	for i, end := range chunkEnds {
+		if off < end {
+			return i, off - start
+		}
+		start = end
 	}
-	off -= firstChunk
-	return 1 + int(off/chunkSize), off % chunkSize
+	off -= start
+	return len(chunkEnds) + int(off/chunkSize), off % chunkSize
 }
