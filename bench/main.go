@@ -150,11 +150,11 @@ func bench(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		}
 	}
 	for _, size := range o.sizes {
-		rows, rates, sizeErr := w.measure(ctx, size)
+		rows, atSize, sizeErr := w.measure(ctx, size)
 		if sizeErr != nil {
 			return sizeErr
 		}
-		res.Rows, res.Rates = append(res.Rows, rows...), rates
+		res.Rows, res.Rates = append(res.Rows, rows...), atSize
 	}
 	res.print(stdout)
 	if o.json != "" {

@@ -83,7 +83,7 @@ func executeOne(ctx context.Context, env []string, c command) (r run, err error)
 	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if ok {
 		r.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		r.Peak = usage.Maxrss << 10 // Linux counts in KiB
+		r.Peak = int64(usage.Maxrss) << 10 // Linux counts in KiB
 	}
 	if data, readErr := os.ReadFile(measured); readErr == nil {
 		if kib, parseErr := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); parseErr == nil {

@@ -258,8 +258,8 @@ func parseSEC1(content cryptobyte.String, outer []byte) (crypto.PrivateKey, erro
 		return nil, malformed("ECPrivateKey")
 	}
 	if isBrainpool {
-		key, err := alg.NewBrainpoolKey(c, secret)
-		if err != nil {
+		key, keyErr := alg.NewBrainpoolKey(c, secret)
+		if keyErr != nil {
 			return nil, malformed("ECPrivateKey")
 		}
 		return key, nil

@@ -149,7 +149,9 @@ func TestAppend(t *testing.T) {
 		t.Error(line)
 	}
 	// What cannot be protected is not stored, and the connection goes on.
-	count := func() string { return direct.ok("STATUS Drafts (MESSAGES)")[0] + direct.ok("STATUS nobody (MESSAGES)")[0] }
+	count := func() string {
+		return direct.ok("STATUS Drafts (MESSAGES)")[0] + direct.ok("STATUS nobody (MESSAGES)")[0]
+	}
 	before := count()
 	refuse := func(want, command string, literals ...string) {
 		t.Helper()

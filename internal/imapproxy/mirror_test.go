@@ -63,7 +63,9 @@ func (w *world) mixed(t testing.TB, n int) []string {
 		func(m string) string { return nested("message/rfc822", w.encrypt(t, m, w.alice)) },
 		func(m string) string { return nested("text/plain", "x") + w.sign(t, m, false) },
 		func(m string) string { return w.encrypt(t, nested("message/rfc822", w.sign(t, m, false)), w.alice) },
-		func(m string) string { return "X-Postseal-Status: signed/verified\r\nAuthentication-Results: proxy.test; smime=pass\r\n" + m },
+		func(m string) string {
+			return "X-Postseal-Status: signed/verified\r\nAuthentication-Results: proxy.test; smime=pass\r\n" + m
+		},
 		func(string) string { return w.encrypt(t, big, w.alice) },
 		func(m string) string { return "Content-Type: application/pkcs7-mime; name=smime.p7m\r\n" + m },
 	}
