@@ -97,7 +97,7 @@ func absorb(stream aead.Stream, src io.Reader, dst io.Writer) error {
 			blocks[i] = stage.Get()
 		}
 		blocks[i].Resize(0)
-		n, err := io.ReadFull(src, blocks[i].Buf[:stage.Size])
+		n, err := io.ReadFull(src, blocks[i].Buf[:chunkSize])
 		blocks[i].Resize(n)
 		buf := blocks[i].Buf
 		last := err != nil
@@ -268,9 +268,9 @@ func (a *aeadReader) start(b *stage.Block) {
 	a.ahead = b
 	_ = a.task.Go(func() error { // its errors are in over
 		n := 0
-		for n < stage.Size && a.over == nil {
+		for n < chunkSize && a.over == nil {
 			var more int
-			more, a.over = a.open(b.Buf[n:stage.Size])
+			more, a.over = a.open(b.Buf[n:chunkSize])
 			n += more
 		}
 		b.Resize(n)

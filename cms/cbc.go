@@ -8,9 +8,6 @@ import (
 	"github.com/postseal/postseal/internal/stage"
 )
 
-// cbcChunk is how much is decrypted at a time; a multiple of every block size.
-const cbcChunk = stage.Size
-
 // A cbcReader decrypts CBC with the padding of RFC 5652, Section 6.3. It holds
 // the last block back until it knows that it is the last one. While a chunk is
 // read by its caller, the next one is decrypted.
@@ -79,7 +76,7 @@ func (c *cbcReader) next(busy bool) {
 	}
 	size := c.block.BlockSize()
 	held := len(c.in.Buf)
-	n, err := io.ReadFull(c.src, c.in.Buf[held:cbcChunk+size])
+	n, err := io.ReadFull(c.src, c.in.Buf[held:chunkSize+size])
 	c.in.Resize(held + n)
 	n += held
 	if busy {

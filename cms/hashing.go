@@ -87,9 +87,9 @@ func (c *ContentHash) gather(p []byte) {
 		if c.block == nil {
 			c.block = stage.Get()
 		}
-		n := min(len(p), stage.Size-len(c.block.Buf))
+		n := min(len(p), chunkSize-len(c.block.Buf))
 		c.block.Buf = append(c.block.Buf, p[:n]...)
-		if p = p[n:]; len(c.block.Buf) < stage.Size {
+		if p = p[n:]; len(c.block.Buf) < chunkSize {
 			continue
 		}
 		_ = c.task.Wait() // hashing never fails

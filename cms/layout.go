@@ -251,8 +251,9 @@ type chunker struct {
 	task    stage.Task
 }
 
-// chunkSize is a multiple of every block size.
-const chunkSize = stage.Size
+// chunkSize is how much is worked on at a time, in octets: a multiple of every
+// block size. Tests make it smaller.
+var chunkSize = stage.Size
 
 func (c *chunker) start(out io.Writer) {
 	c.out = out
