@@ -30,7 +30,7 @@ import (
 const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
 // ACME obtains certificates from an ACME server (RFC 8555), and renews them when
-// a third of their life is left.
+// a third of their life is left, or before that when the server wants it (RFC 9773).
 type ACME struct {
 	// Directory is the URL of the server's directory; LetsEncrypt when empty.
 	Directory string
@@ -93,6 +93,8 @@ type order struct {
 	part     float64   // of when it is due, of this process
 	failures int
 	done     chan struct{} // closed when there is a certificate
+
+	suggestion suggestion
 }
 
 // newIssuer checks, makes the folder, and has files watched that are there.
@@ -143,7 +145,7 @@ func publicNames(list []string) ([]string, error) {
 	out := make([]string, 0, len(list))
 	for _, name := range list {
 		ascii, err := idna.Lookup.ToASCII(normalName(name))
-		if err != nil || !strings.Contains(ascii, ".") || strings.ContainsAny(ascii, "*/\\") || net.ParseIP(ascii) != nil {
+		if err != nil || !strings.Contains(ascii, ".") || strings.Contains("."+ascii, "..") || strings.ContainsAny(ascii, "*/\\") || net.ParseIP(ascii) != nil {
 			return nil, &ConfigError{"Certificates", fmt.Sprintf("%q is not the name of a host", name)}
 		}
 		out = append(out, ascii)
@@ -198,6 +200,7 @@ func (a *issuer) run() {
 // attend obtains a certificate if it is due, and returns when to look again.
 func (a *issuer) attend(o *order) time.Duration {
 	a.served(o)
+	a.suggest(o)
 	if wait := max(time.Until(a.due(o)), time.Until(o.next)); wait > 0 {
 		return wait
 	}
@@ -217,7 +220,7 @@ func (a *issuer) attend(o *order) time.Duration {
 		o.next = time.Now().Add(jitter(min(minRenew<<min(o.failures-1, 10), maxRenew)))
 		event.Kind, event.Err = ObtainFailed, &ACMEError{o.names, err}
 	} else {
-		o.failures, o.next = 0, time.Now().Add(minRenew) // whatever happens
+		o.failures, o.next = 0, time.Now().Add(a.rest(o))
 		a.served(o)
 	}
 	a.m.report(event)
@@ -247,8 +250,8 @@ func (a *issuer) current(o *order) *entry {
 }
 
 // due says when a certificate is to be renewed: at once if there is none, if it
-// has been revoked or lacks a name; else when a third of its life is left, or a
-// bit earlier: not all servers are to come at once, and of those that share a folder
+// has been revoked or lacks a name; else when a third of its life is left, or when
+// the server wants that, if it is before, or a bit earlier: not all servers are to come at once, and of those that share a folder
 // the first is to be done before the others look.
 func (a *issuer) due(o *order) time.Time {
 	e := a.current(o)
@@ -257,7 +260,22 @@ func (a *issuer) due(o *order) time.Time {
 	}
 	leaf := e.cert.Leaf
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	return leaf.NotAfter.Add(-life/3 - time.Duration(o.part*float64(life/20)))
+	due := leaf.NotAfter.Add(-life/3 - time.Duration(o.part*float64(life/20)))
+	// RFC 9773, Section 4.2: such as when it is going to revoke many of them.
+	if at, ok := o.suggested(e); ok && at.Before(due) {
+		return at
+	}
+	return due
+}
+
+// rest is how long a new certificate is not renewed, whatever happens: a hundredth
+// of its life.
+func (a *issuer) rest(o *order) time.Duration {
+	e := a.current(o)
+	if e == nil {
+		return minRenew
+	}
+	return max(minRenew, e.cert.Leaf.NotAfter.Sub(e.cert.Leaf.NotBefore)/100)
 }
 
 // obtain gets a certificate, writes it to its file, and has it served.
@@ -270,7 +288,20 @@ func (a *issuer) obtain(ctx context.Context, o *order) error {
 	if err != nil {
 		return err
 	}
-	chains, err := a.client.ObtainCertificateForSANs(ctx, account, key, o.names)
+	csr, err := acmez.NewCSR(key, o.names)
+	if err != nil {
+		return err
+	}
+	params, err := acmez.OrderParametersFromCSR(account, csr)
+	if err != nil {
+		return err
+	}
+	if e := a.current(o); e != nil {
+		if _, ok := o.suggested(e); ok { // the server knows it: RFC 9773, Section 5
+			params.Replaces = e.cert.Leaf
+		}
+	}
+	chains, err := a.client.ObtainCertificate(ctx, params)
 	if err != nil {
 		return err
 	}

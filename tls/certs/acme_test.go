@@ -16,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -207,6 +209,81 @@ func renews(t *testing.T, opts *certs.Options, seen *events, roots *x509.CertPoo
 	}
 }
 
+// TestACMESuggested stands before Pebble, and wants certificates to be renewed: at
+// once, and after that in their time.
+func TestACMESuggested(t *testing.T) {
+	p := startPebble(t)
+	transport := &http.Transport{TLSClientConfig: &cryptotls.Config{RootCAs: p.roots}, DisableKeepAlives: true}
+	var asked sync.Map // how often, by certificate
+	front := httptest.NewUnstartedServer(nil)
+	front.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if id, ok := strings.CutPrefix(r.URL.Path, "/renewal/"); ok {
+			n, _ := asked.LoadOrStore(id, new(atomic.Int64))
+			n.(*atomic.Int64).Add(1)
+			w.Header().Set("Retry-After", "21600")
+			now := time.Now().UTC()
+			_, _ = fmt.Fprintf(w, `{"suggestedWindow": {"start": %q, "end": %q}}`, now.Add(-2*time.Hour).Format(time.RFC3339), now.Add(-time.Hour).Format(time.RFC3339))
+			return
+		}
+		resp, err := (&http.Client{Transport: transport}).Get(p.directory)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer func() { _ = resp.Body.Close() }()
+		var directory map[string]any
+		if err = json.NewDecoder(resp.Body).Decode(&directory); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		directory["renewalInfo"] = "https://" + r.Host + "/renewal"
+		_ = json.NewEncoder(w).Encode(directory)
+	})
+	front.StartTLS()
+	defer front.Close()
+	roots := p.roots.Clone()
+	roots.AddCert(front.Certificate())
+	var seen events
+	opts := &certs.Options{Report: seen.report, ACME: &certs.ACME{
+		Directory: front.URL + "/dir", Roots: roots, AgreeTerms: true, HTTP: p.http, Folder: t.TempDir(), Certificates: [][]string{{"mail.example.test"}},
+	}}
+	m := open(t, opts)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := m.Wait(ctx); err != nil {
+		t.Fatalf("%v: %v", err, seen.take(certs.ObtainFailed))
+	}
+	trust := p.trust(t)
+	first := wants(t, m, trust, "mail.example.test")
+	m.Close()
+	if n := seen.count(certs.Obtained); n != 1 {
+		t.Fatalf("%d certificates: the new one was renewed at once", n)
+	}
+	// The server wants it renewed; what comes then has time.
+	m = open(t, opts)
+	for start := time.Now(); seen.count(certs.Obtained) < 2; time.Sleep(20 * time.Millisecond) {
+		if time.Since(start) > 20*time.Second {
+			t.Fatalf("not renewed: %v", seen.take(certs.ObtainFailed))
+		}
+	}
+	if second := wants(t, m, trust, "mail.example.test"); second == nil || second.Equal(first) {
+		t.Error("the old certificate is served")
+	}
+	id, err := acme.ARIUniqueIdentifier(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// By acmez when it was obtained, and after the restart.
+	if n, ok := asked.Load(id); !ok || n.(*atomic.Int64).Load() != 2 {
+		t.Errorf("the first certificate was asked about: %v, %v", ok, n)
+	}
+	time.Sleep(200 * time.Millisecond)
+	if n := seen.count(certs.Obtained); n != 2 {
+		t.Errorf("%d certificates", n)
+	}
+}
+
 func nothingListens(t *testing.T, address string) {
 	t.Helper()
 	if c, err := net.Dial("tcp", address); err == nil {
@@ -317,7 +394,7 @@ func TestACMEConfig(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	for _, names := range [][]string{{}, {"*.a.test"}, {"localhost"}, {"127.0.0.1"}, {"../x.test"}, {"a b.test"}, {""}} {
+	for _, names := range [][]string{{}, {"*.a.test"}, {"localhost"}, {"127.0.0.1"}, {"../x.test"}, {"a b.test"}, {""}, {"a..test"}, {".test"}} {
 		bad := good
 		bad.Certificates = [][]string{names}
 		var config *certs.ConfigError

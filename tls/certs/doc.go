@@ -17,7 +17,7 @@ of session tickets with other servers ([Options.TicketSecrets]).
 
 Implemented are RFC 6066, Sections 3 and 8 (server names, stapling), RFC 6960
 (OCSP), RFC 7633 (must staple), RFC 8555 with RFC 8737 (ACME by http-01 and
-tls-alpn-01), RFC 9598 and RFC 5280 (the names of clients).
+tls-alpn-01), RFC 9773 (when to renew), RFC 9598 and RFC 5280 (the names of clients).
 
 # Security
 
@@ -44,8 +44,8 @@ tls-alpn-01), RFC 9598 and RFC 5280 (the names of clients).
 
 Files are compared by content, at every interval: symbolic links that change, as
 certbot and Kubernetes have them, renamed files and network file systems work. ACME
-is tested against Pebble. There is no dns-01, so no wildcards by ACME, and no
-renewal information (RFC 9773): certificates are renewed when a third of their life
-is left.
+is tested against Pebble. There is no dns-01, so no wildcards by ACME. Certificates
+are renewed when a third of their life is left; a server can have that earlier, not
+later.
 */
 package certs

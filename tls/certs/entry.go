@@ -86,8 +86,11 @@ func newEntry(file string, id *keystore.Identity, now time.Time) (*entry, error)
 	if err != nil {
 		return nil, err
 	}
-	if now.Before(cert.Leaf.NotBefore) || now.After(cert.Leaf.NotAfter) {
+	if now.After(cert.Leaf.NotAfter) {
 		return nil, ErrExpired
+	}
+	if now.Before(cert.Leaf.NotBefore) {
+		return nil, errNotYet
 	}
 	e := &entry{file: file, cert: cert, leaf: id.Certificate, names: names(cert.Leaf), mustStaple: mustStaple(cert.Leaf)}
 	if i := slices.IndexFunc(id.Chain, func(c *pki.Certificate) bool { return issued(c, e.leaf) }); i >= 0 {

@@ -21,6 +21,9 @@ var (
 	ErrTooLarge = errors.New("larger than allowed")
 )
 
+// errNotYet is an ErrExpired that passes.
+var errNotYet = fmt.Errorf("%w yet", ErrExpired)
+
 // What a *ClientError wraps, besides a *pki.ChainError and the errors of
 // pki.Revocation.
 var (

@@ -190,7 +190,8 @@ func (m *Manager) GetCertificate(hello *cryptotls.ClientHelloInfo) (*cryptotls.C
 
 // Config returns a copy of base, or of the profile Intermediate when it is nil,
 // with all that the Manager has: certificates, client certificates, tickets. It is
-// for tls.ServerConfig.TLS. What base itself says of these is replaced.
+// for tls.ServerConfig.TLS. What base itself says of these is replaced, and with
+// Clients its GetConfigForClient, which could let clients in that are not judged.
 func (m *Manager) Config(base *cryptotls.Config) *cryptotls.Config {
 	c := tls.Intermediate.Config()
 	if base != nil {

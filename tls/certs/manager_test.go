@@ -253,6 +253,19 @@ func TestReload(t *testing.T) {
 			}
 		}
 
+		// It is there before its time.
+		early := host(t, ca, testpki.P256, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(12 * time.Hour) }, "e.test")
+		put(file.Certificate, testpki.CertPEM(early.Cert))
+		put(file.Key, key(early))
+		pass(11 * time.Hour)
+		serves("early", second)
+		if got := seen.take(certs.LoadFailed); len(got) != 1 || !errors.Is(got[0].Err, certs.ErrExpired) {
+			t.Errorf("%v", got)
+		}
+		pass(3 * time.Hour)
+		serves("in time", early)
+		seen.take(0)
+
 		// The operator says that it is ready.
 		put(file.Certificate, testpki.CertPEM(first.Cert))
 		put(file.Key, key(first))

@@ -214,8 +214,13 @@ func TestMustStaple(t *testing.T) {
 		if got := seen.take(certs.LoadFailed); len(got) != 1 || !errors.Is(got[0].Err, certs.ErrNoStaple) {
 			t.Errorf("%v", got)
 		}
+		time.Sleep(10 * time.Hour)
+		synctest.Wait()
+		if n := r.count(); n < 8 || n > 30 || len(seen.take(certs.LoadFailed)) > 0 {
+			t.Errorf("asked %d times in ten hours", n)
+		}
 		r.is(func() { r.err = nil })
-		time.Sleep(time.Minute)
+		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		leaf, raw := ask(t, m, "a.test")
 		if !leaf.Equal(second.Cert) || raw == nil || !m.Status()[0].MustStaple {

@@ -26,12 +26,14 @@ type watch struct {
 	// loaded, if set, reports that something was taken.
 	loaded func()
 
-	taken   bool
-	seen    [sha256.Size]byte // what was taken
-	changed [sha256.Size]byte // what there is instead
-	since   time.Time         // when that was first seen, or zero
-	refused [sha256.Size]byte // what could not be used
-	err     error             // why, or nil
+	taken    bool
+	seen     [sha256.Size]byte // what was taken
+	changed  [sha256.Size]byte // what there is instead
+	since    time.Time         // when that was first seen, or zero
+	refused  [sha256.Size]byte // what could not be used
+	err      error             // why, or nil
+	failures int               // in a row, of the same content
+	again    time.Time         // when it may be tried again as it is
 }
 
 // watching looks at the files again and again.
@@ -86,7 +88,7 @@ func (m *Manager) lookAt(w *watch, now bool) (wait bool, err error) {
 	case err == nil && w.taken && sum == w.seen:
 		w.since, w.err = time.Time{}, nil
 		return false, nil
-	case err == nil && w.err != nil && sum == w.refused && !now && !mayPass(w.err):
+	case err == nil && w.err != nil && sum == w.refused && !now && !(mayPass(w.err) && time.Now().After(w.again)):
 		return false, w.err
 	case !now && !w.settled(sum, m.opts.Settle):
 		return true, nil // a file that is being replaced may be missing for a moment
@@ -105,7 +107,7 @@ func (m *Manager) lookAt(w *watch, now bool) (wait bool, err error) {
 }
 
 // mayPass reports whether what cannot be used now may be good later as it is.
-func mayPass(err error) bool { return errors.Is(err, ErrNoStaple) || errors.Is(err, ErrExpired) }
+func mayPass(err error) bool { return errors.Is(err, ErrNoStaple) || errors.Is(err, errNotYet) }
 
 // settled reports whether what there is has been there for long enough.
 func (w *watch) settled(sum [sha256.Size]byte, settle time.Duration) bool {
@@ -119,6 +121,11 @@ func (w *watch) settled(sum [sha256.Size]byte, settle time.Duration) bool {
 func (m *Manager) failed(w *watch, sum [sha256.Size]byte, err error) error {
 	err = &LoadError{w.files[0], err}
 	news := w.err == nil || sum != w.refused || w.err.Error() != err.Error()
+	if sum != w.refused {
+		w.failures = 0
+	}
+	w.failures++
+	w.again = time.Now().Add(retry(w.failures))
 	w.refused, w.err = sum, err
 	if news && w.taken {
 		m.report(Event{Kind: LoadFailed, File: w.files[0], Err: err})
@@ -143,18 +150,18 @@ func (w *watch) read() (data [][]byte, sum [sha256.Size]byte, err error) {
 }
 
 func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
+	info, err := os.Stat(name) // to open a pipe may take for ever
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", name)
 	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
 		return nil, ErrTooLarge
