@@ -153,7 +153,7 @@ func (w *world) people(ctx context.Context) error {
 func (w *world) store(ctx context.Context, address, secret string, id keystore.Identity, certs map[string]*pki.Certificate) (err error) {
 	s, err := store.Open(ctx, w.file(address+".store"), store.Options{Key: &store.Passphrase{
 		Ask:  func(string) ([]byte, error) { return []byte(secret), nil },
-		Time: 1, Memory: 8 << 10, // it is random, and lives for minutes
+		Time: 1, Memory: 64, Threads: 1, // it is random, and lives for minutes
 	}})
 	if err != nil {
 		return err

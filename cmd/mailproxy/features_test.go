@@ -197,7 +197,7 @@ func TestUnlockByLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	say := func(text []byte) *store.Passphrase {
-		return &store.Passphrase{Ask: func(string) ([]byte, error) { return text, nil }, Time: 1, Memory: 8 << 10}
+		return &store.Passphrase{Ask: func(string) ([]byte, error) { return text, nil }, Time: 1, Memory: 64, Threads: 1}
 	}
 	for address, password := range w.passwords {
 		s, openErr := store.Open(t.Context(), w.file(address+".store"), store.Options{Key: say(secret)})

@@ -342,7 +342,7 @@ func TestKilled(t *testing.T) {
 		wg.Go(func() {
 			begun.Add(1)
 			text := strings.Replace(demoMessage, "Lunch on Friday", fmt.Sprintf("m-%d", i), 1)
-			if i%10 == 0 {
+			if i%20 == 0 {
 				text += body
 			}
 			if w.send(t.Context(), smtpAt, text) == nil {

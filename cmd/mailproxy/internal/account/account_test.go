@@ -73,7 +73,7 @@ func testConfig(t testing.TB) *config.Config {
 	trusted, other := authority(t), authority(t)
 	name := filepath.Join(t.TempDir(), "store")
 	s, err := store.Open(t.Context(), name, store.Options{Key: &store.Passphrase{
-		Ask: func(string) ([]byte, error) { return []byte("secret"), nil }, Time: 1, Memory: 8 << 10}})
+		Ask: func(string) ([]byte, error) { return []byte("secret"), nil }, Time: 1, Memory: 64, Threads: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
