@@ -59,6 +59,22 @@ var contentItems = []string{
 	"BODY.PEEK[3.1]", "BODY.PEEK[3.2]", "BODY.PEEK[3.HEADER.FIELDS (SUBJECT)]", "BODY.PEEK[9]", "BINARY.PEEK[1.1]", "BINARY.PEEK[2]", "BINARY.SIZE[2]", "BINARY.PEEK[2]<1.1>",
 }
 
+// oddMessages are at the edges of MIME.
+var oddMessages = []string{
+	"Subject: no line end in the body\r\n\r\nend",
+	"Subject: no body\r\n",
+	crlf("\nno header\n"),
+	crlf("Subject: folded\n value\n with blanks\nX-Empty:\nx-empty: \n\nbody\n"),
+	crlf("Subject: no end\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\n\ntwo\n"),
+	crlf("Subject: empty parts\nContent-Type: multipart/mixed; boundary=b\n\n--b\n--b\n\n--b\nX: y\n\n--b--\n"),
+	crlf("Subject: the same delimiter\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b1\n\n--b1\n\nin\n--b1--\n\n--b\n\nout\n--b--\n"),
+	crlf("Subject: digest\nContent-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: one\n\n1\n--b\nContent-Type: text/plain\n\nSubject: two\n\n2\n--b--\n"),
+	crlf("Subject: message in a message\nContent-Type: message/rfc822\n\nSubject: in\nContent-Type: message/rfc822\n\nSubject: deeper\n\ndeep\n"),
+	crlf("From: a@x, b@y\nTo: undisclosed-recipients:;\nCc: (comment) \"q, s\" <q@x> (more), r@z\nSubject: =?utf-8?b?w7w=?= =?utf-8?b?w7w=?=\nDate: yesterday\nMessage-ID: none\n\nx\n"),
+	crlf("Subject: parameters\nContent-Type: text/plain; charset=\"utf-8\"; name=a; x=\"q\\\"uote\"\nContent-Disposition: inline; filename*=utf-8''%C3%BC\nContent-Language: de\nContent-MD5: abc\n\nx\n"),
+	crlf("Subject: not base64\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Transfer-Encoding: base64\n\nAAEC\n--b\nContent-Transfer-Encoding: x-own\n\nx\n--b--\n"),
+}
+
 // TestDovecotItems has Dovecot itself say what the items of a rendering are: it
 // is given what BODY[] was through the proxy, as a message of its own.
 func TestDovecotItems(t *testing.T) {
@@ -71,6 +87,11 @@ func TestDovecotItems(t *testing.T) {
 	for _, m := range []string{noteMessage, mixedMessage, emptyMessage} {
 		messages = append(messages, w.encrypt(t, m, w.alice), w.sign(t, m, false), w.sign(t, m, true), w.encrypt(t, w.sign(t, m, false), w.alice), w.encrypt(t, m, w.carol),
 			strings.Replace(w.sign(t, m, false), "example", "exemple", 1), "X-Postseal-Status: forged\r\n"+m)
+	}
+	messages = append(messages, w.mixed(t, 32)...)
+	odd := len(messages)
+	for _, m := range oddMessages {
+		messages = append(messages, w.encrypt(t, m, w.alice))
 	}
 	for _, m := range messages {
 		direct.add("INBOX", m)
@@ -99,12 +120,21 @@ func TestDovecotItems(t *testing.T) {
 				return canonical(strings.Join(out, ""))
 			}
 			compared++
+			// Dovecot takes 1.1 for the part 1 of a part that has none, and decodes what
+			// is in a message for BINARY; both is its right.
+			if strings.HasSuffix(item, "[1.1]") && (i >= odd || strings.Contains(strip(want), "CONTENT-TRANSFER-ENCODING: BINARY")) {
+				continue
+			}
+			// It may say the UID of what it cannot decode.
+			if strings.HasPrefix(wantStatus, "NO [UNKNOWN-CTE]") && strings.HasPrefix(status, "NO [UNKNOWN-CTE]") {
+				continue
+			}
 			if strip(got) != strip(want) || status[:2] != wantStatus[:2] {
 				t.Errorf("message %d, %s:\n%s %s\nDovecot says of the same octets:\n%s %s", i+1, item, strip(got), status, strip(want), wantStatus)
 			}
 		}
 	}
-	if compared < 600 {
+	if compared < 2000 {
 		t.Errorf("only %d items were compared", compared)
 	}
 	// The verdicts, and what must not be seen.
@@ -136,7 +166,7 @@ func canonical(text string) string {
 		out.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(rest[:l.size]) + `"`)
 		text = rest[l.size:]
 	}
-	return strings.NewReplacer("] \"\"", "] NIL", "> \"\"", "> NIL", "] ~\"\"", "] NIL", "> ~\"\"", "> NIL").Replace(strings.ToUpper(out.String()))
+	return strings.NewReplacer("] \"\"", "] NIL", "> \"\"", "> NIL", "] ~\"\"", "] NIL", "> ~\"\"", "> NIL", "] ~\"", "] \"", "> ~\"", "> \"").Replace(strings.ToUpper(out.String()))
 }
 
 // flagsOut removes FLAGS from a response that has other items, and a response

@@ -31,7 +31,7 @@ func mailboxSize(t testing.TB) int {
 	t.Helper()
 	text := os.Getenv("POSTSEAL_MAILBOX")
 	if text == "" {
-		return 48
+		return 32
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {

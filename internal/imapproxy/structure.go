@@ -2,12 +2,7 @@ package imapproxy
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
-	"maps"
-	"mime"
-	"net/mail"
-	"slices"
 	"strings"
 
 	"github.com/postseal/postseal/internal/mimeraw"
@@ -69,40 +64,6 @@ func writeEnvelope(w *bufio.Writer, h *mimeraw.Header) {
 	_ = w.WriteByte(')')
 }
 
-// addresses returns those of a field that can be read.
-func addresses(h *mimeraw.Header, name string) []*mail.Address {
-	var out []*mail.Address
-	for _, value := range h.Values(name) {
-		list, err := mail.ParseAddressList(value)
-		if err == nil {
-			out = append(out, list...)
-		}
-	}
-	return out
-}
-
-func writeAddresses(w *bufio.Writer, list []*mail.Address) {
-	if len(list) == 0 {
-		_, _ = w.WriteString("NIL")
-		return
-	}
-	_ = w.WriteByte('(')
-	for _, a := range list {
-		local, domain := a.Address, ""
-		if i := strings.LastIndexByte(a.Address, '@'); i >= 0 {
-			local, domain = a.Address[:i], a.Address[i+1:]
-		}
-		_ = w.WriteByte('(')
-		writeOptional(w, mime.QEncoding.Encode("utf-8", a.Name), a.Name != "")
-		_, _ = w.WriteString(" NIL ")
-		writeString(w, local)
-		_ = w.WriteByte(' ')
-		writeString(w, domain)
-		_ = w.WriteByte(')')
-	}
-	_ = w.WriteByte(')')
-}
-
 // writeStructure writes BODYSTRUCTURE, or BODY without the extensions (RFC 3501,
 // Section 7.4.2).
 func writeStructure(w *bufio.Writer, p *mimetree.Part, extended bool) {
@@ -116,7 +77,7 @@ func writeStructure(w *bufio.Writer, p *mimetree.Part, extended bool) {
 		writeString(w, upper(subtype))
 		if extended {
 			_ = w.WriteByte(' ')
-			writeParams(w, p.Fields, "Content-Type", p.Params)
+			writeParams(w, parameters(p.Fields, "Content-Type"))
 			writeDisposition(w, p.Fields)
 		}
 		_ = w.WriteByte(')')
@@ -134,10 +95,10 @@ func writeStructure(w *bufio.Writer, p *mimetree.Part, extended bool) {
 // writeSingle writes what every part has that is not multipart.
 func writeSingle(w *bufio.Writer, p *mimetree.Part, extended bool) {
 	kind, subtype, _ := strings.Cut(p.Type, "/")
-	params := p.Params
+	pairs := parameters(p.Fields, "Content-Type")
 	if kind == "multipart" || kind == "" || subtype == "" {
 		// A multipart without parts is shown as the text that it is.
-		kind, subtype, params = "text", "plain", nil
+		kind, subtype, pairs = "text", "plain", nil
 	}
 	if kind == "message" && p.Message == nil && (subtype == "rfc822" || subtype == "global") {
 		kind, subtype = "application", "octet-stream"
@@ -146,15 +107,11 @@ func writeSingle(w *bufio.Writer, p *mimetree.Part, extended bool) {
 	_ = w.WriteByte(' ')
 	writeString(w, upper(subtype))
 	_ = w.WriteByte(' ')
-	if kind == "text" && params["charset"] == "" {
+	if kind == "text" && p.Params["charset"] == "" {
 		// RFC 2046, Section 4.1.2: the default is said.
-		params = maps.Clone(params)
-		if params == nil {
-			params = make(map[string]string)
-		}
-		params["charset"] = "us-ascii"
+		pairs = append([][2]string{{"charset", "us-ascii"}}, pairs...)
 	}
-	writeParams(w, p.Fields, "Content-Type", params)
+	writeParams(w, pairs)
 	_ = w.WriteByte(' ')
 	field(w, p.Fields, "Content-ID")
 	_ = w.WriteByte(' ')
@@ -178,26 +135,73 @@ func writeSingle(w *bufio.Writer, p *mimetree.Part, extended bool) {
 	}
 }
 
-// writeParams writes the parameters of a field, in the order that they have
-// there.
-func writeParams(w *bufio.Writer, h *mimeraw.Header, fieldName string, params map[string]string) {
-	if len(params) == 0 {
+// parameters returns those of a field as they stand there, in their order: what RFC
+// 2231 makes of them is for the client.
+func parameters(h *mimeraw.Header, fieldName string) (out [][2]string) {
+	value, _ := h.Get(fieldName)
+	s := &addressScanner{text: value}
+	for s.skipTo(';') && len(out) < maxParameters {
+		name := strings.TrimSpace(s.word("=;"))
+		if name == "" || s.at >= len(value) || value[s.at] != '=' {
+			continue
+		}
+		s.at++
+		for s.at < len(value) && (value[s.at] == ' ' || value[s.at] == '\t') {
+			s.at++
+		}
+		if s.at < len(value) && value[s.at] == '"' {
+			s.at++
+			out = append(out, [2]string{name, s.until('"')})
+			continue
+		}
+		out = append(out, [2]string{name, strings.TrimSpace(s.word(";("))})
+	}
+	return out
+}
+
+// maxParameters bounds those of a field.
+const maxParameters = 200
+
+// word reads to one of the ends, which is not passed over.
+func (s *addressScanner) word(ends string) string {
+	begin := s.at
+	for s.at < len(s.text) && !strings.ContainsRune(ends, rune(s.text[s.at])) {
+		s.at++
+	}
+	return s.text[begin:s.at]
+}
+
+// skipTo passes over a character that is in no quoted string or comment. It returns
+// false when there is none.
+func (s *addressScanner) skipTo(c byte) bool {
+	for s.at < len(s.text) {
+		s.at++
+		switch s.text[s.at-1] {
+		case c:
+			return true
+		case '"':
+			s.until('"')
+		case '(':
+			s.comment()
+		}
+	}
+	return false
+}
+
+// writeParams writes the parameters of a field.
+func writeParams(w *bufio.Writer, pairs [][2]string) {
+	if len(pairs) == 0 {
 		_, _ = w.WriteString("NIL")
 		return
 	}
-	value, _ := h.Get(fieldName)
-	value = strings.ToLower(value)
-	names := slices.SortedFunc(maps.Keys(params), func(a, b string) int {
-		return cmp.Or(cmp.Compare(strings.Index(value, a), strings.Index(value, b)), cmp.Compare(a, b))
-	})
 	_ = w.WriteByte('(')
-	for i, name := range names {
+	for i, pair := range pairs {
 		if i > 0 {
 			_ = w.WriteByte(' ')
 		}
-		writeString(w, upper(name))
+		writeString(w, upper(pair[0]))
 		_ = w.WriteByte(' ')
-		writeString(w, params[name])
+		writeString(w, pair[1])
 	}
 	_ = w.WriteByte(')')
 }
@@ -211,12 +215,10 @@ func writeDisposition(w *bufio.Writer, h *mimeraw.Header) {
 	if disposition = strings.TrimSpace(disposition); !ok || disposition == "" {
 		_, _ = w.WriteString("NIL")
 	} else {
-		// A disposition has the form of a media type without its second half.
-		mt, _ := mimeraw.ParseMediaType("x/" + strings.TrimSpace(value))
 		_ = w.WriteByte('(')
 		writeString(w, upper(disposition))
 		_ = w.WriteByte(' ')
-		writeParams(w, h, "Content-Disposition", mt.Params)
+		writeParams(w, parameters(h, "Content-Disposition"))
 		_ = w.WriteByte(')')
 	}
 	_ = w.WriteByte(' ')
