@@ -206,7 +206,7 @@ func (sv *service) connect(ctx context.Context, c *upstream.Client, account stri
 }
 
 // place names where the mailboxes of a client are, to tell those of one server
-// from those of another.
+// from those of another. Those of a host are the same at all of its ports.
 func (sv *service) place(c *upstream.Client) string {
 	u := &sv.conf.Upstream
 	switch u.Find {
@@ -215,9 +215,9 @@ func (sv *service) place(c *upstream.Client) string {
 	case config.FindLogin:
 		return "login" // whose name has the domain in it
 	case config.FindDestination:
-		return c.Destination.String()
+		return c.Destination.Addr().String()
 	}
-	return net.JoinHostPort(u.Host, u.Name)
+	return u.Host + " " + u.Name
 }
 
 // use counts a connection, and release ends its use.
