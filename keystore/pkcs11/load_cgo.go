@@ -10,6 +10,9 @@ import (
 	"github.com/postseal/postseal/keystore"
 )
 
+// built says whether modules can be loaded.
+const built = true
+
 // An adapter is a module by way of package github.com/miekg/pkcs11.
 type adapter struct{ ctx *ck.Ctx }
 

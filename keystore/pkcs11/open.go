@@ -57,6 +57,9 @@ func open(u *URI, o Options) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !built {
+		return nil, ErrNotBuilt // whether the module is there or not
+	}
 	path, err := u.modulePath(o.Module, o.ModuleDirs)
 	if err != nil {
 		return nil, err
@@ -83,6 +86,9 @@ func List(uri string, opts *Options) ([]TokenInfo, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
+	}
+	if !built {
+		return nil, fileError(u, ErrNotBuilt)
 	}
 	path, err := u.modulePath(o.Module, o.ModuleDirs)
 	if err != nil {
