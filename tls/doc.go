@@ -13,7 +13,9 @@ the handshake ([Client], [Dial]); as a server SMTP, LMTP, IMAP and POP3 ([Server
 the protocol layer does next. The package does not speak the protocols any
 further.
 
-Beside that it has Mozilla's profiles ([Profile]), channel bindings for SCRAM
+Package tls/certs keeps the certificates of a server up to date, and tls/relay joins
+two connections. Beside that this package has session tickets that several servers
+share ([Tickets]), Mozilla's profiles ([Profile]), channel bindings for SCRAM
 ([ChannelBinding]), and words for people ([Describe], [Advice]).
 
 Implemented are RFC 3207 (SMTP and LMTP), RFC 9051 and RFC 3501 (IMAP), RFC 2595

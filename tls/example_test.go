@@ -159,3 +159,46 @@ func ExampleVerifyName() {
 	// localhost <nil>
 	// the certificate is for localhost, not for mail.example.org or _imaps.example.org
 }
+
+// Two servers with the same secret resume each other's sessions.
+func ExampleTickets() {
+	serverTLS, clientTLS := demo()
+	secret := []byte("not random, but a secret has to be that") // such as from "openssl rand 48"
+	clientTLS.ClientSessionCache = cryptotls.NewLRUClientSessionCache(10)
+	for range 2 {
+		tickets, err := tls.NewTickets([][]byte{secret}, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		replica := serverTLS.Clone()
+		tickets.Apply(replica)
+		server, err := tls.NewServer(&tls.ServerConfig{Protocol: tls.IMAP, TLS: replica})
+		if err != nil {
+			log.Fatal(err)
+		}
+		near, far := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			session, handshakeErr := server.Handshake(context.Background(), far)
+			if handshakeErr != nil {
+				log.Fatal(handshakeErr)
+			}
+			_, _ = fmt.Fprint(session.Conn, "* OK ready\r\n")
+		}()
+		session, err := tls.Client(context.Background(), near, &tls.ClientConfig{Protocol: tls.IMAP, TLS: clientTLS})
+		if err != nil {
+			log.Fatal(err)
+		}
+		greeting, err := bufio.NewReader(session.Conn).ReadString('\n')
+		if err != nil {
+			log.Fatal(err)
+		}
+		<-done
+		_, _ = near.Close(), far.Close()
+		fmt.Println(strings.TrimSpace(greeting), session.State().DidResume)
+	}
+	// Output:
+	// * OK ready false
+	// * OK ready true
+}
