@@ -18,6 +18,9 @@ var (
 	// ErrClearReply says that a message in the clear answers one that came
 	// encrypted, which the policy does not let pass.
 	ErrClearReply = errors.New("this answers a message that came encrypted, and would go out in the clear")
+	// ErrHeader says that a message to encrypt has something before its body that
+	// is no header, and would stay readable.
+	ErrHeader = errors.New("the message begins with a line that is no header field")
 	// ErrNotValid says that a certificate has expired, or is not valid yet.
 	ErrNotValid = errors.New("the certificate is not valid at this time")
 )

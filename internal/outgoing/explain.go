@@ -43,6 +43,8 @@ func Explain(err error) Answer {
 		return answer(552, "5.3.4", "The message is too large")
 	case errors.Is(err, mimeraw.ErrHeaderTooLong):
 		return answer(554, "5.6.0", "The header of the message is too long")
+	case errors.Is(err, ErrHeader):
+		return answer(554, "5.6.0", ErrHeader.Error())
 	case errors.Is(err, ErrClearReply):
 		return answer(550, "5.7.5", ErrClearReply.Error())
 	}

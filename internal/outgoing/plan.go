@@ -37,8 +37,8 @@ type Plan struct {
 }
 
 // Plan decides. The message belongs to the caller, who closes it after the last
-// call of Seal. The error is a [*RefusedError], ErrClearReply, or an
-// [*UnavailableError].
+// call of Seal. The error is a [*RefusedError], ErrClearReply, ErrHeader,
+// or an [*UnavailableError].
 //
 // What a sender encrypted goes out as it is; so does what it signed, unless
 // encryption is required, which goes around the signature then.
@@ -84,6 +84,10 @@ func (s *Sealer) plan(ctx context.Context, e *Envelope, m *Message, decide decis
 	}
 	if secret && slices.ContainsFunc(p.Copies, func(c policy.Copy) bool { return !c.Encrypt }) {
 		return nil, ErrClearReply
+	}
+	if slices.ContainsFunc(p.Copies, func(c policy.Copy) bool { return c.Encrypt }) &&
+		slices.ContainsFunc(m.Header.Fields, func(f mimeraw.Field) bool { return f.Name() == "" }) {
+		return nil, ErrHeader
 	}
 	return p, nil
 }

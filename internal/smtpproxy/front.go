@@ -279,6 +279,9 @@ func (f *front) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	f.reply = nil
+	for _, line := range lines {
+		printable(line)
+	}
 	f.code, _ = strconv.Atoi(string(lines[0][:min(3, len(lines[0]))])) // 0 is as good as any that is unknown
 	if f.swallow && f.code == 220 {
 		f.swallow = false
@@ -299,6 +302,16 @@ func (f *front) Write(p []byte) (int, error) {
 		_ = f.Close() // it has been said why
 	}
 	return len(p), nil
+}
+
+// printable replaces control characters within a line: go-smtp repeats what a
+// client has said, and a CR could make two replies of one.
+func printable(line []byte) {
+	for i, c := range bytes.TrimRight(line, "\r\n") {
+		if c < ' ' || c == 0x7f {
+			line[i] = '?'
+		}
+	}
 }
 
 func (f *front) flush(p []byte) error {

@@ -11,12 +11,9 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
-	"go.uber.org/goleak"
 
 	"github.com/postseal/postseal/internal/mailtest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // filtered returns what a textFilter makes of octets that come in pieces, and what
 // follows the text; ended tells whether it has ended.
