@@ -415,7 +415,7 @@ func TestRefusedWhileSending(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	code, text := attempt(t, serve(t, proxyOf(t, w, mailtest.Rules(t)), l.Addr().String()), note+strings.Repeat("0123456789\r\n", 2e6), "bob@example.org")
+	code, text := attempt(t, serve(t, proxyOf(t, w, mailtest.Rules(t)), l.Addr().String()), note+strings.Repeat("0123456789\r\n", 3e5), "bob@example.org")
 	if code != 552 && code != 421 { // the reply may be lost with the connection
 		t.Errorf("%d %s", code, text)
 	}

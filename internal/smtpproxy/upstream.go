@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -54,8 +55,8 @@ var errCommand = errors.New("a line end in a command")
 // An upstream is a connection to a mail server. It belongs to one goroutine.
 type upstream struct {
 	conn net.Conn
-	br   *bufio.Reader
-	err  error // sticky: the connection is of no use any more
+	br   *bufio.Reader // nil while nothing was read that nobody has asked for
+	err  error         // sticky: the connection is of no use any more
 
 	extensions map[string]string // of EHLO, the names in upper case
 }
@@ -63,7 +64,7 @@ type upstream struct {
 // newUpstream takes over a connection. Unless it has been read, as on a
 // connection after STARTTLS, the greeting is read.
 func newUpstream(conn net.Conn, greeted bool) (*upstream, error) {
-	u := &upstream{conn: conn, br: bufio.NewReaderSize(conn, maxReplyLine)}
+	u := &upstream{conn: conn}
 	if greeted {
 		return u, nil
 	}
@@ -150,6 +151,11 @@ func (u *upstream) read(timeout time.Duration) (*Reply, error) {
 	if err := u.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, u.fail(err)
 	}
+	if u.br == nil {
+		u.br = readers.Get().(*bufio.Reader)
+		u.br.Reset(u.conn)
+	}
+	defer u.rest()
 	r := &Reply{}
 	for len(r.Lines) < maxReplyLines {
 		raw, err := u.br.ReadSlice('\n')
@@ -179,6 +185,19 @@ func (u *upstream) read(timeout time.Duration) (*Reply, error) {
 		}
 	}
 	return nil, u.fail(ErrUpstreamReply)
+}
+
+// readers are those of connections that nobody reads from: most of the time a
+// client says nothing.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, maxReplyLine) }}
+
+// rest gives the reader back, when it is empty.
+func (u *upstream) rest() {
+	if u.br != nil && u.br.Buffered() == 0 {
+		u.br.Reset(nil)
+		readers.Put(u.br)
+		u.br = nil
+	}
 }
 
 // maxInitial is how long a command with an initial response may be (RFC 4954,
