@@ -72,7 +72,7 @@ func (a *app) check(ctx context.Context, file string) error {
 		return err
 	}
 	c := &checker{a: a}
-	c.result("configuration", fmt.Sprintf("%s, with %d listeners, %d accounts and %d rules", file, len(conf.Listeners), len(conf.Accounts), len(conf.Rules)), nil)
+	c.result("configuration", fmt.Sprintf("%s, with %s, %s and %s", file, many(len(conf.Listeners), "listener"), many(len(conf.Accounts), "account"), many(len(conf.Rules), "rule")), nil)
 	c.accounts(ctx, conf)
 	for i := range conf.Listeners {
 		c.listener(ctx, conf, &conf.Listeners[i])
@@ -81,6 +81,14 @@ func (a *app) check(ctx context.Context, file string) error {
 		return &checkError{c.failed, c.of}
 	}
 	return nil
+}
+
+// many returns a number of things.
+func many(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 func (c *checker) accounts(ctx context.Context, conf *config.Config) {

@@ -75,7 +75,12 @@ func (a *app) init(file string, answers []*initAnswer) error {
 	}
 	a.tell("%s is written. Next:", file)
 	if _, err = os.Stat(conf.Accounts[0].Store); err != nil {
-		a.tell("  smimetool id new --store %s %s   makes the store, and an identity", conf.Accounts[0].Store, values["address"])
+		pass, say := "", "whose passphrase has to be your password at the mail server"
+		if secret := conf.Accounts[0].Passphrase; secret != "" {
+			pass, say = " --store-passphrase-file "+secret, "whose passphrase is to be in that file, for you alone"
+		}
+		a.tell("  smimetool id new --store %s%s %s", conf.Accounts[0].Store, pass, values["address"])
+		a.tell("      makes an identity, and the store, %s", say)
 	}
 	a.tell("  mailproxy check --config %s   tells whether everything works", file)
 	a.tell("  mailproxy run --config %s     serves, at 127.0.0.1:1587 (SMTP) and 127.0.0.1:1143 (IMAP)", file)
