@@ -277,7 +277,7 @@ func TestOpenSSLReadsOurs(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		data, err := EncodePKCS12(ids[0], secret)
+		data, err := encodePKCS12(ids[0], secret, PKCS12AES, 2000)
 		if err != nil {
 			t.Errorf("%s: %v", kind, err)
 			continue

@@ -161,7 +161,7 @@ func TestGoPKCS12(t *testing.T) {
 		wantPeer(t, name, data, id)
 	}
 	for _, form := range forms {
-		data, err := EncodePKCS12As(id, "secret", form)
+		data, err := encodePKCS12(id, "secret", form, 2000)
 		if err != nil {
 			t.Fatal(err)
 		}
