@@ -29,6 +29,10 @@ func exchanger(key crypto.PrivateKey) (exchange, error) {
 		return exchangeWith(inner), nil
 	case ecdh.KeyExchanger:
 		return exchangeWith(k), nil
+	case interface {
+		AgreeWith(public []byte) ([]byte, error)
+	}:
+		return k.AgreeWith, nil
 	case *alg.X448PrivateKey:
 		return func(public []byte) ([]byte, error) {
 			peer, err := alg.NewX448PublicKey(public)

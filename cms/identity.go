@@ -17,7 +17,9 @@ type CertificateIdentity struct {
 	// Key is a crypto.Decrypter for RSA; an *ecdsa.PrivateKey, *ecdh.PrivateKey
 	// or other ecdh.KeyExchanger for EC and X25519; a crypto.Decapsulator, such
 	// as *mlkem.DecapsulationKey768, for ML-KEM; or what package keystore reads
-	// of X448 and of EC on curves that crypto/ecdh does not have.
+	// of X448 and of EC on curves that crypto/ecdh does not have. A key elsewhere,
+	// for such a curve, has a method AgreeWith(public []byte) ([]byte, error) that
+	// takes the sender's point and returns the x coordinate of the shared one.
 	//
 	// Its errors are [ErrDecrypt] for the reader of a message, unless they have
 	// a method KeyUnavailable() bool that returns true: such an error has to be

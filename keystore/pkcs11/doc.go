@@ -9,7 +9,7 @@
 //
 // The keys never leave the token. They implement [crypto.Signer]; those for
 // RSA [crypto.Decrypter] and those for elliptic curves [ecdh.KeyExchanger]
-// besides, so that package cms signs and decrypts with them as with keys in
+// besides (or [BrainpoolKey.AgreeWith]), so that package cms signs and decrypts with them as with keys in
 // files. They can be used by several goroutines at the same time, until the
 // token is closed.
 //

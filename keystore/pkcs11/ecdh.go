@@ -1,9 +1,14 @@
 package pkcs11
 
 import (
+	"crypto"
 	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/subtle"
 	"errors"
+	"io"
+
+	"github.com/postseal/postseal/internal/alg"
 )
 
 // errPeer says that a public key is for another curve, or gives no secret.
@@ -44,12 +49,40 @@ func (k *X25519Key) ECDH(remote *ecdh.PublicKey) ([]byte, error) {
 	return secret, err
 }
 
+// A BrainpoolKey is a key on a token for a curve of RFC 5639, which crypto/ecdh
+// does not have. It implements [crypto.Signer] as an [ECKey] does.
+type BrainpoolKey struct {
+	*key
+	public *ecdsa.PublicKey
+}
+
+// Sign implements crypto.Signer: see [ECKey.Sign].
+func (k *BrainpoolKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.signECDSA(k.public, digest, opts)
+}
+
+// AgreeWith returns the x coordinate of the point that is shared with the owner
+// of a point (RFC 5753, Section 7.1), which is uncompressed or compressed. The
+// error is a [*KeyError] if the key could not be used.
+func (k *BrainpoolKey) AgreeWith(public []byte) ([]byte, error) {
+	// A point that is not on the curve would tell about the key.
+	peer, err := alg.BrainpoolPoint(k.public.Curve, public)
+	if err != nil {
+		return nil, errPeer
+	}
+	return k.agreePoint(alg.BrainpoolBytes(peer), (k.public.Params().BitSize+7)/8)
+}
+
 // agree computes a secret of size octets.
 func (k *key) agree(curve ecdh.Curve, remote *ecdh.PublicKey, size int) ([]byte, error) {
 	if remote == nil || remote.Curve() != curve {
 		return nil, errPeer
 	}
-	point := remote.Bytes()
+	return k.agreePoint(remote.Bytes(), size)
+}
+
+// agreePoint is agree with a point that is known to be on the curve.
+func (k *key) agreePoint(point []byte, size int) ([]byte, error) {
 	forms := [][]byte{point, append(octetsHeader(len(point)), point...)}
 	var secret []byte
 	err := k.run(func(s *session, o object) error {

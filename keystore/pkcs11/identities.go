@@ -112,7 +112,7 @@ func (t *Token) Certificates() ([]*pki.Certificate, error) {
 }
 
 // Key returns the private key to a certificate that need not be on the token:
-// a [*RSAKey], [*ECKey], [*Ed25519Key] or [*X25519Key]. The URI does not
+// a [*RSAKey], [*ECKey], [*BrainpoolKey], [*Ed25519Key] or [*X25519Key]. The URI does not
 // choose. It asks for the PIN if the token was not logged in to yet. The error
 // is a [*keystore.FileError]; it wraps [keystore.ErrNoMatch] when there is no
 // such key.

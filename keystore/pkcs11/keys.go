@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"sync"
 
+	"github.com/postseal/postseal/internal/alg"
+	"github.com/postseal/postseal/internal/oid"
 	"github.com/postseal/postseal/keystore"
 )
 
@@ -177,16 +179,30 @@ type curve struct {
 	octets int // of a point
 }
 
+// isBrainpool reports whether the curve is one that crypto/ecdh does not have.
+func (c curve) isBrainpool() bool { return c.ecdsa != nil && c.ecdh == nil }
+
 // curves are by DER: the object identifier, or for the two of RFC 7748 the name
 // as a PrintableString too.
 var curves = map[string]curve{
 	"06082a8648ce3d030107":         {ecdsa: elliptic.P256(), ecdh: ecdh.P256(), octets: 65},
 	"06052b81040022":               {ecdsa: elliptic.P384(), ecdh: ecdh.P384(), octets: 97},
 	"06052b81040023":               {ecdsa: elliptic.P521(), ecdh: ecdh.P521(), octets: 133},
+	"06092b2403030208010107":       brainpool(oid.BrainpoolP256r1),
+	"06092b2403030208010108":       brainpool(oid.BrainpoolP256t1),
+	"06092b240303020801010b":       brainpool(oid.BrainpoolP384r1),
+	"06092b240303020801010c":       brainpool(oid.BrainpoolP384t1),
+	"06092b240303020801010d":       brainpool(oid.BrainpoolP512r1),
+	"06092b240303020801010e":       brainpool(oid.BrainpoolP512t1),
 	"06032b6570":                   {ed: true, octets: 32},
 	"130c656477617264733235353139": {ed: true, octets: 32},
 	"06032b656e":                   {ecdh: ecdh.X25519(), octets: 32},
 	"130a63757276653235353139":     {ecdh: ecdh.X25519(), octets: 32},
+}
+
+func brainpool(name oid.OID) curve {
+	c, _ := alg.BrainpoolCurve(name)
+	return curve{ecdsa: c, octets: 1 + 2*((c.Params().BitSize+7)/8)}
 }
 
 func curveOf(params []byte) (curve, bool) {
@@ -210,6 +226,10 @@ func pointPublic(params, point []byte) crypto.PublicKey {
 	switch {
 	case c.ed:
 		return ed25519.PublicKey(bytes.Clone(point))
+	case c.isBrainpool():
+		if key, err := alg.BrainpoolPoint(c.ecdsa, point); err == nil {
+			return key
+		}
 	case c.ecdsa != nil:
 		if key, err := ecdsa.ParseUncompressedPublicKey(c.ecdsa, point); err == nil {
 			return key
@@ -251,6 +271,12 @@ func (t *Token) newKey(k *keyObject, public crypto.PublicKey, id []byte) crypto.
 			return &RSAKey{key: base, public: p}
 		}
 	case *ecdsa.PublicKey:
+		if known && c.isBrainpool() {
+			if c.ecdsa == p.Curve {
+				return &BrainpoolKey{key: base, public: p}
+			}
+			return nil
+		}
 		if point, err := p.ECDH(); err == nil && known && c.ecdsa == p.Curve {
 			return &ECKey{key: base, public: p, point: point}
 		}

@@ -159,10 +159,14 @@ type ECKey struct {
 // The random numbers are those of the token. The error is a [*KeyError] if the
 // key could not be used.
 func (k *ECKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.signECDSA(k.public, digest, opts)
+}
+
+func (k *key) signECDSA(public *ecdsa.PublicKey, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if opts != nil && opts.HashFunc() != 0 && opts.HashFunc().Size() != len(digest) || len(digest) == 0 {
 		return nil, errDigest
 	}
-	bits := k.public.Params().N.BitLen()
+	bits := public.Params().N.BitLen()
 	input := digest
 	// The curves whose order is not of whole octets have longer ones than any hash.
 	if bits%8 == 0 && len(input) > bits/8 {
@@ -173,7 +177,7 @@ func (k *ECKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte
 		return nil, err
 	}
 	signature, ok := encodeECDSA(raw)
-	if !ok || !ecdsa.VerifyASN1(k.public, digest, signature) {
+	if !ok || !ecdsa.VerifyASN1(public, digest, signature) {
 		return nil, k.t.keyError(errSignature)
 	}
 	return signature, nil
