@@ -21,6 +21,9 @@ var (
 	ErrTooLarge = errors.New("larger than allowed")
 )
 
+// ErrExposed is told of a file with a key that everybody may read.
+var ErrExposed = errors.New("everybody on this host can read the key")
+
 // errNotYet is an ErrExpired that passes.
 var errNotYet = fmt.Errorf("%w yet", ErrExpired)
 

@@ -28,11 +28,15 @@ const (
 	Obtained
 	// ObtainFailed: it has not. It is asked again later.
 	ObtainFailed
+	// Exposed: the file with the key can be read by everybody on this host. It is
+	// used all the same.
+	Exposed
 )
 
 var kinds = [...]string{
 	Loaded: "loaded", LoadFailed: "not loaded", Stapled: "OCSP response stapled", StapleFailed: "no OCSP response",
 	Revoked: "revoked", Obtained: "certificate obtained", ObtainFailed: "certificate not obtained",
+	Exposed: "key exposed",
 }
 
 // String returns the kind in words.
@@ -53,7 +57,7 @@ type Event struct {
 	// Until is the end of the certificate's validity, or for Stapled of that of
 	// the response.
 	Until time.Time
-	// Err is nil, a *LoadError, a *StapleError or an *ACMEError.
+	// Err is nil, a *LoadError, a *StapleError, an *ACMEError, or ErrExposed.
 	Err error
 }
 

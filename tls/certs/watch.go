@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -186,9 +187,18 @@ func (m *Manager) watchCertificate(slot int, f File, optional bool) *watch {
 		for _, e := range m.slots[slot] {
 			m.report(Event{Kind: Loaded, File: e.file, Names: e.names, Until: e.cert.Leaf.NotAfter})
 		}
+		if key := w.files[len(w.files)-1]; exposed(key) {
+			m.report(Event{Kind: Exposed, File: key, Err: ErrExposed})
+		}
 	}
 	m.watched = append(m.watched, w)
 	return w
+}
+
+// exposed reports whether everybody may read a file. Groups are used to share keys.
+func exposed(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0
 }
 
 // load makes entries of what a file has.
