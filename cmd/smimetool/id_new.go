@@ -57,6 +57,10 @@ func (a *app) idNew(f *idNew, addresses []string) error {
 	if err != nil {
 		return err
 	}
+	if !kind.Encrypts() {
+		return &usageError{"--key " + string(kind) + ": nothing can be encrypted to such a key", []string{
+			"rsa3072, p256 and p384 sign and encrypt; an authority issues pairs of certificates: smimetool ca issue --separate"}}
+	}
 	key, err := ca.GenerateKey(kind)
 	if err != nil {
 		return err
@@ -64,9 +68,6 @@ func (a *app) idNew(f *idNew, addresses []string) error {
 	cert, err := ca.SelfSign(&ca.Request{Emails: addresses, Name: f.name, Days: f.days}, key, time.Now())
 	if err != nil {
 		return err
-	}
-	if !cert.CanEncrypt() {
-		return &usageError{"--key " + f.key + ": nothing can be encrypted to such a key", []string{"rsa3072, p256 and p384 sign and encrypt"}}
 	}
 	s, err := a.home.openOrMake(a.context())
 	if err != nil {
