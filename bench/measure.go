@@ -122,9 +122,6 @@ func (w *world) measure(ctx context.Context, size int64) ([]*rowOut, rates, erro
 	if err := w.writeContent(size); err != nil {
 		return nil, rates{}, err
 	}
-	if err := w.writeMessages(ctx); err != nil {
-		return nil, rates{}, err
-	}
 	limits, err := w.measureRates(size)
 	if err != nil {
 		return nil, limits, err
@@ -148,6 +145,11 @@ func (w *world) measure(ctx context.Context, size int64) ([]*rowOut, rates, erro
 // measureRow runs one operation with every program in turn, as often as asked.
 func (w *world) measureRow(ctx context.Context, r row) (*rowOut, error) {
 	row := &rowOut{Name: r.name, Size: w.size}
+	remove, err := w.writeMessage(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
 	var able []*peer
 	for _, p := range w.peers {
 		if p.command(r) != nil {
@@ -161,13 +163,13 @@ func (w *world) measureRow(ctx context.Context, r row) (*rowOut, error) {
 			if out.Error != "" || n > 0 && out.Runs[0].Wall > w.o.patience {
 				continue
 			}
-			got, err := w.runOnce(ctx, p, r)
+			got, runErr := w.runOnce(ctx, p, r)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			if err != nil {
-				out.Error = err.Error()
-				fmt.Fprintf(w.stderr, "%s, %s: %v\n", r.name, p.name, err)
+			if runErr != nil {
+				out.Error = runErr.Error()
+				fmt.Fprintf(w.stderr, "%s, %s: %v\n", r.name, p.name, runErr)
 				continue
 			}
 			out.Runs = append(out.Runs, got)

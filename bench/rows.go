@@ -90,28 +90,22 @@ func (w *world) ours(r row) []command {
 	return []command{{args: append(args, w.path(r.in))}}
 }
 
-// writeMessages writes the messages that the rows read, with Postseal.
-func (w *world) writeMessages(ctx context.Context) error {
-	made := map[string]bool{"mail": true, "body": true}
-	for _, r := range rows {
-		if !w.o.rows.MatchString(r.name) || made[r.in] {
-			continue
-		}
-		made[r.in] = true
-		writing := r
-		writing.op = map[string]string{"verify": "sign", "decrypt": "encrypt", "open": "seal"}[r.op]
-		writing.in = "mail"
-		if !r.smime {
-			writing.in = "body"
-		}
-		if _, err := execute(ctx, nil, w.ours(writing)...); err != nil {
-			return err
-		}
-		if err := os.Rename(w.path("out"), w.path(r.in)); err != nil {
-			return err
-		}
+// writeMessage writes the message that a row reads, with Postseal. remove takes
+// it away again: there is not room for all of them.
+func (w *world) writeMessage(ctx context.Context, r row) (remove func(), err error) {
+	writing := r
+	writing.op = map[string]string{"verify": "sign", "decrypt": "encrypt", "open": "seal"}[r.op]
+	if writing.op == "" {
+		return func() {}, nil // it reads the content
 	}
-	return nil
+	writing.in = "mail"
+	if !r.smime {
+		writing.in = "body"
+	}
+	if _, err = execute(ctx, nil, w.ours(writing)...); err != nil {
+		return nil, err
+	}
+	return func() { _ = os.Remove(w.path(r.in)) }, os.Rename(w.path("out"), w.path(r.in)) // it is temporary
 }
 
 // check judges an output: what was opened must be the content, and what was

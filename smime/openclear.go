@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/alg"
@@ -64,7 +65,7 @@ func (r *reader) openClear(e *entity) (*origin, error) {
 		// The signature is judged before the next layer is looked at, so the sender
 		// has to be known.
 		inner := newHead(r.opts.MaxHeader)
-		if inner.read(bufferFor(c.parts[0].raw(), &c.parts[0])) == nil {
+		if inner.read(bufio.NewReaderSize(c.parts[0].raw(), peekBuffer)) == nil {
 			r.protectedBy(inner.header)
 		}
 		if err = c.verify(signature); err != nil {
@@ -90,11 +91,19 @@ func hints(micalg string) []crypto.Hash {
 	return out
 }
 
+// splitters are buffers to find parts in.
+var splitters = sync.Pool{New: func() any { return bufio.NewReaderSize(eofReader{}, readBuffer) }}
+
 // split finds the parts and hashes the first one. Its error is one of the
 // source or of the spool.
 func (c *clear) split(body io.Reader, boundary string) error {
 	count := &counter{src: body}
-	br := bufferFor(count, c.e.held)
+	br, _ := splitters.Get().(*bufio.Reader) // nothing else is in there
+	br.Reset(count)
+	defer func() {
+		br.Reset(eofReader{})
+		splitters.Put(br)
+	}()
 	mp := mimeraw.NewMultipart(br, boundary)
 	base := int64(c.e.head.body - c.e.skip)
 	type span struct{ off, n int64 }
@@ -135,15 +144,6 @@ func (c *clear) split(body io.Reader, boundary string) error {
 	return nil
 }
 
-// bufferFor returns a buffer before src, no larger than what is held needs.
-func bufferFor(src io.Reader, held *view) *bufio.Reader {
-	size := int64(readBuffer)
-	if held != nil {
-		size = min(size, max(held.n, peekBuffer))
-	}
-	return bufio.NewReaderSize(src, int(size))
-}
-
 // signature looks at the second part. It returns its body and whether it may be
 // a signature.
 func (c *clear) signature() (func() io.Reader, bool, error) {
@@ -152,7 +152,7 @@ func (c *clear) signature() (func() io.Reader, bool, error) {
 	}
 	part := c.parts[1]
 	h := newHead(c.r.opts.MaxHeader)
-	err := h.read(bufferFor(part.raw(), &part))
+	err := h.read(bufio.NewReaderSize(part.raw(), peekBuffer))
 	if _, limit := errors.AsType[*cms.LimitError](err); limit {
 		return nil, false, nil
 	}

@@ -6,6 +6,7 @@ package der
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -36,9 +37,16 @@ func ReadOID(s *cryptobyte.String, out *oid.OID) bool {
 
 // AddOID appends an OBJECT IDENTIFIER. An o that is none makes b fail.
 func AddOID(b *cryptobyte.Builder, o oid.OID) {
-	content, ok := o.AppendDER(nil)
+	var room [32]byte
+	content, ok := o.AppendDER(room[:0])
 	if !ok {
 		b.SetError(errOID(o))
+		return
+	}
+	if len(content) < 0x80 { // without a closure: there are many of them
+		b.AddUint8(uint8(asn1.OBJECT_IDENTIFIER))
+		b.AddUint8(uint8(len(content)))
+		b.AddBytes(content)
 		return
 	}
 	b.AddASN1(asn1.OBJECT_IDENTIFIER, func(b *cryptobyte.Builder) { b.AddBytes(content) })
@@ -109,10 +117,26 @@ func AddAlgorithmTagged(b *cryptobyte.Builder, a Algorithm, tag asn1.Tag) {
 
 // Marshal runs f on a new builder and returns what it built.
 func Marshal(f func(b *cryptobyte.Builder)) ([]byte, error) {
-	var b cryptobyte.Builder
-	f(&b)
-	return b.Bytes()
+	room, _ := rooms.Get().(*[marshalRoom]byte) // nothing else is in there
+	b := cryptobyte.NewBuilder(room[:0])
+	f(b)
+	built, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	if len(built) > 0 {
+		out = bytes.Clone(built)
+	}
+	clear(room[:min(len(built), marshalRoom)]) // it may have been secret
+	rooms.Put(room)
+	return out, nil
 }
+
+// marshalRoom is what most of what is built has room in, in octets.
+const marshalRoom = 4 << 10
+
+var rooms = sync.Pool{New: func() any { return new([marshalRoom]byte) }}
 
 // ReadOctets reads an OCTET STRING with the IMPLICIT tag [n], or the universal
 // tag when n is negative. It takes the constructed form too (X.690, Section

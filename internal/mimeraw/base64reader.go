@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"strconv"
+	"sync"
 
 	"github.com/segmentio/asm/base64"
 )
@@ -93,9 +94,8 @@ type base64Reader struct {
 	padded  bool   // the last character that was not white space was padding
 	newLine bool   // no character but white space on this line
 
-	width   int    // of the last line that vectors have decoded
-	plainAt int64  // offset from which on vectors may be tried
-	scratch []byte // lines without their ends
+	width   int   // of the last line that vectors have decoded
+	plainAt int64 // offset from which on vectors may be tried
 
 	small  [48]byte // decoded octets for callers with small buffers
 	smallN []byte   // what is left of them
@@ -201,8 +201,13 @@ func (r *base64Reader) lines(dst []byte, n *int) {
 	if len(r.in) < minLines || len(dst)-*n < minLines || r.offset < r.plainAt {
 		return
 	}
+	scratch, _ := scratches.Get().(*[blockSize]byte) // nothing else is in there
 	in, room := r.in, (len(dst)-*n)/3*4
-	text := r.gather(&in, room)
+	text := r.gather(scratch[:0], &in, room)
+	defer func() {
+		clear(text)
+		scratches.Put(scratch)
+	}()
 	size := len(text) / 4 * 3
 	if len(text) == 0 {
 		return
@@ -219,13 +224,14 @@ func (r *base64Reader) lines(dst []byte, n *int) {
 	r.data, r.newLine = true, true
 }
 
+// scratches have room for lines without their ends.
+var scratches = sync.Pool{New: func() any { return new([blockSize]byte) }}
+
 // gather takes whole lines from in, of whole quanta and of no more than room
-// octets in all, and returns them without their ends.
-func (r *base64Reader) gather(in *[]byte, room int) []byte {
-	if cap(r.scratch) < len(r.buf) {
-		r.scratch = make([]byte, 0, len(r.buf))
-	}
-	text, rest := r.scratch[:0], *in
+// octets in all, and appends them to text without their ends, as far as it has
+// room itself.
+func (r *base64Reader) gather(text []byte, in *[]byte, room int) []byte {
+	rest := *in
 	room = min(room, cap(text))
 	for {
 		w := r.width
