@@ -24,4 +24,29 @@
 // Whatever the mechanism, authentication is between client and upstream; the proxy
 // passes it on and keeps nothing of it but the name of the account where it can be
 // seen.
+//
+// When the connection to the upstream is lost between the end of a message and the
+// reply to it, nobody knows whether it was taken (RFC 1047): the client is told so,
+// with a temporary code. When it is lost after some have their copy, the reply is
+// permanent and names the others.
+//
+// # Security
+//
+//   - A message ends at CRLF.CRLF, or where its chunks end, and nowhere else; bare
+//     CR and LF go out as CRLF. Nothing that is in a message or an address becomes
+//     a command or a parameter.
+//   - With STARTTLS nothing else is to be had before it, what was said before it is
+//     forgotten, and a handshake that fails ends the connection (package tls).
+//   - Lines of commands are 12,288 octets at most; sizes, recipients, time and what
+//     an upstream may say are bounded.
+//   - The account is whose password or token it is, never as whom one wants to act.
+//   - Logins are passed on over TLS, and without it on this host alone.
+//
+// # Compatibility
+//
+// Tested with curl, swaks and msmtp as clients, and Postfix and go-smtp as servers.
+// 8BITMIME, SMTPUTF8, DSN, CHUNKING and REQUIRETLS are offered as the upstream has
+// them, SIZE less what a message can grow; PIPELINING and ENHANCEDSTATUSCODES
+// always. BINARYMIME is not offered. The postmaster without a domain is no
+// recipient.
 package smtpproxy
