@@ -327,7 +327,7 @@ func (s *session) sendAll(src io.Reader) error {
 		if err := s.upstream.SetWriteDeadline(time.Now().Add(upstreamTimeout)); err != nil {
 			return err
 		}
-		if _, err := io.CopyN(s.uw, src, 1<<20); err == io.EOF {
+		if _, err := io.CopyN(&s.uw, src, 1<<20); err == io.EOF {
 			return s.uw.Flush()
 		} else if err != nil {
 			return err

@@ -134,7 +134,7 @@ func TestNeomutt(t *testing.T) {
 	inTmux("send-keys", "$")
 	wait("delet")
 	inTmux("send-keys", "y")
-	direct := login(t, dovecot.IMAP, "INBOX")
+	direct := login(t, dovecot.IMAP, "")
 	for range 200 {
 		if lines := direct.ok("STATUS INBOX (MESSAGES)"); strings.Contains(strings.Join(lines, ""), "MESSAGES 0") {
 			return

@@ -89,7 +89,7 @@ func (s *session) copyLiteral(size int64) error {
 				return err
 			}
 		}
-		if _, err := io.CopyN(s.uw, s.cr, n); err != nil {
+		if _, err := io.CopyN(&s.uw, s.cr, n); err != nil {
 			return err
 		}
 		size -= n
@@ -388,7 +388,7 @@ func (s *session) selectCommand(tag, name, line, args string) error {
 
 // idle passes IDLE on, and DONE (RFC 2177).
 func (s *session) idle(tag, line string) error {
-	c := &command{tag: tag}
+	c := &command{tag: tag, idles: true}
 	s.begin(c)
 	if err := s.toUpstream(line); err != nil {
 		return err
@@ -400,12 +400,16 @@ func (s *session) idle(tag, line string) error {
 	case <-s.done:
 		return s.ended()
 	}
-	s.waiting.Store(false) // it may be silent now
-	_ = s.hurry(s.upstream)
+	s.rendered.clear()
+	if err := s.awaitClient(); err != nil {
+		return err
+	}
 	done, err := readLine(s.cr, maxCommandLine)
 	if err != nil {
 		return err
 	}
+	s.waiting.Store(true)
+	_ = s.hurry(s.upstream) // a reader that is blocked hears of it
 	if err = s.toUpstream(string(done)); err != nil {
 		return err
 	}

@@ -419,7 +419,7 @@ func (s *session) place(t *target) error {
 func (s *session) tellFlags(seq uint32, flags string) {
 	s.out.Lock()
 	defer s.out.Unlock()
-	_, _ = fmt.Fprintf(s.cw, "* %d FETCH (FLAGS %s)\r\n", seq, flags) // cw keeps its error
+	_, _ = fmt.Fprintf(&s.cw, "* %d FETCH (FLAGS %s)\r\n", seq, flags) // cw keeps its error
 }
 
 // writeAnswer writes the response. With errUnsure or a *messageError nothing has
@@ -438,7 +438,7 @@ func (s *session) writeAnswer(f *fetch, t *target, o *opened) error {
 	if err := s.patience(); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(s.cw, "* %d FETCH (", t.seq) // cw keeps its error
+	_, _ = fmt.Fprintf(&s.cw, "* %d FETCH (", t.seq) // cw keeps its error
 	first := true
 	blank := func() {
 		if !first {
@@ -480,9 +480,9 @@ func (s *session) writeAnswer(f *fetch, t *target, o *opened) error {
 func (s *session) writeItem(t *target, o *opened, one *item) error {
 	switch {
 	case o != nil:
-		return o.shown.write(s.cw, one)
+		return o.shown.write(s.cw.buffer(), one)
 	case one.name == "RFC822.SIZE":
-		_, err := fmt.Fprintf(s.cw, "RFC822.SIZE %d", t.fact.size)
+		_, err := fmt.Fprintf(&s.cw, "RFC822.SIZE %d", t.fact.size)
 		return err
 	}
 	_, err := s.cw.Write(t.fact.view(one))

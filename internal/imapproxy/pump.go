@@ -45,6 +45,13 @@ func (s *session) pump() {
 
 func (s *session) pumpAll() error {
 	for {
+		var err error
+		if s.ur.Buffered() == 0 && !s.waiting.Load() {
+			// Nothing is asked of the upstream, and it may be silent for long.
+			if s.ur, err = await(s.ur, patient{s, s.upstream}); err != nil {
+				return err
+			}
+		}
 		line, err := readLine(s.ur, maxResponseLine)
 		if err != nil {
 			return err
@@ -160,7 +167,7 @@ func (s *session) relay(line []byte) error {
 		if !ok {
 			return nil
 		}
-		if _, err := io.CopyN(s.cw, s.ur, l.size); err != nil {
+		if _, err := io.CopyN(&s.cw, s.ur, l.size); err != nil {
 			return err
 		}
 		var err error
@@ -214,7 +221,7 @@ func (s *session) collect(c *command, line []byte) error {
 			if seg.literal == nil {
 				continue
 			}
-			if _, err := io.Copy(s.cw, seg.literal.NewReader()); err != nil {
+			if _, err := io.Copy(&s.cw, seg.literal.NewReader()); err != nil {
 				return err
 			}
 		}
@@ -237,6 +244,9 @@ func (s *session) continuation(line []byte) error {
 			return err
 		}
 		s.flush()
+	}
+	if c.idles {
+		s.waiting.Store(false)
 	}
 	select {
 	case c.more <- struct{}{}:

@@ -37,13 +37,13 @@ type session struct {
 
 	out      sync.Mutex // for what follows, which the other goroutine reads
 	client   net.Conn
-	cw       *bufio.Writer
+	cw       lazyWriter
 	view     view
 	expunges int // how many responses have changed sequence numbers
 
 	upstream net.Conn
 	ur       *bufio.Reader
-	uw       *bufio.Writer
+	uw       lazyWriter
 
 	pending sync.Mutex // for what follows
 	current *command   // that the upstream is working on; nil for none
@@ -94,6 +94,8 @@ type command struct {
 	// own says that the command is ours: the client sees nothing of its
 	// completion.
 	own bool
+	// idles says that the upstream may be silent after it has asked for more.
+	idles bool
 	// told says that who has given the command tells the client of its completion.
 	told bool
 	// take is given what the upstream says to FETCH, or of the kind that takes
@@ -108,7 +110,7 @@ type command struct {
 }
 
 func newSession(ctx context.Context, p *Proxy, conn net.Conn) *session {
-	s := &session{p: p, ctx: ctx, raw: conn, client: conn, cr: bufio.NewReaderSize(conn, wireBuffer), cw: bufio.NewWriterSize(conn, wireBuffer),
+	s := &session{p: p, ctx: ctx, raw: conn, client: conn, cr: newBuffered(conn), cw: lazyWriter{dst: conn},
 		done: make(chan struct{})}
 	_, isTLS := conn.(*cryptotls.Conn)
 	s.view = view{startTLS: p.TLS != nil && !isTLS, login: isTLS || !p.RequireTLS}
@@ -146,7 +148,10 @@ func (s *session) serve() error {
 		return err
 	}
 	for {
-		if err := s.client.SetReadDeadline(time.Now().Add(s.p.idle())); err != nil {
+		if err := s.awaitClient(); err != nil {
+			if err == io.EOF {
+				return errLeft
+			}
 			return err
 		}
 		line, err := readLine(s.cr, maxCommandLine)
@@ -173,7 +178,7 @@ func (s *session) say(format string, args ...any) error {
 	if err := s.patience(); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(s.cw, format+"\r\n", args...) // cw keeps its error
+	_, _ = fmt.Fprintf(&s.cw, format+"\r\n", args...) // cw keeps its error
 	return s.cw.Flush()
 }
 
@@ -293,8 +298,8 @@ func (s *session) startTLS(tag string) error {
 		return fmt.Errorf("the TLS handshake failed: %w", err)
 	}
 	s.out.Lock()
-	s.client, s.cr = conn, bufio.NewReaderSize(conn, wireBuffer)
-	s.cw, s.view = bufio.NewWriterSize(conn, wireBuffer), view{login: true}
+	s.client, s.cr = conn, newBuffered(conn)
+	s.cw, s.view = lazyWriter{dst: conn}, view{login: true}
 	s.out.Unlock()
 	if s.upstream == nil && s.p.Route == nil {
 		return s.connect(false, "")
@@ -341,7 +346,7 @@ func (s *session) connect(greet bool, account string) error {
 	s.pending.Lock()
 	s.upstream = conn
 	s.pending.Unlock()
-	s.ur, s.uw = bufio.NewReaderSize(patient{s, conn}, wireBuffer), bufio.NewWriterSize(conn, wireBuffer)
+	s.ur, s.uw = newBuffered(patient{s, conn}), lazyWriter{dst: conn}
 	greeting := "* OK " + s.p.Name + " is ready"
 	if !greeted {
 		s.waiting.Store(true)
