@@ -27,6 +27,14 @@ type Candidate struct {
 	Untrusted bool
 }
 
+// maxJudged bounds the paths that are built for one address and one source, each of
+// which may ask the network: a source may give any number of certificates.
+const maxJudged = 32
+
+// ErrTooMany is the Err of a candidate that was not judged, since so many before it
+// were.
+var ErrTooMany = errors.New("was not looked at: there are too many certificates for this address")
+
 // A Judge is how candidates are judged.
 type Judge struct {
 	// Trust decides about those that their source does not vouch for. It is
@@ -41,8 +49,9 @@ type Judge struct {
 }
 
 // Find asks a source for an address. The candidates are in the order in which
-// they are to be used. They and an error, which is that of the source, may both
-// be there.
+// they are to be used; of those whose path is to be found out the first 32 of each
+// source are judged, and the others have an [ErrTooMany]. They and an error, which is that of
+// the source, may both be there.
 func (j *Judge) Find(ctx context.Context, source keystore.Finder, address string) ([]Candidate, error) {
 	at := j.Time
 	if at.IsZero() {
@@ -50,9 +59,15 @@ func (j *Judge) Find(ctx context.Context, source keystore.Finder, address string
 	}
 	found, err := source.Find(ctx, address)
 	out := make([]Candidate, len(found))
+	judged := make(map[string]int) // by source
 	for i, one := range found {
 		out[i] = Candidate{Found: one, Err: one.Err}
-		if one.Err == nil && !one.Vouched {
+		if one.Err != nil || one.Vouched {
+			continue
+		}
+		if judged[one.Source]++; judged[one.Source] > maxJudged {
+			out[i].Err = ErrTooMany
+		} else {
 			out[i].Err = j.Trust.TrustSigner(&cms.TrustRequest{Certificate: one.Certificate, Time: at, Allow: j.Allow,
 				Intermediates: slices.Concat(one.Chain, j.Certificates)})
 			out[i].Untrusted = out[i].Err != nil

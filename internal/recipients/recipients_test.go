@@ -3,6 +3,7 @@ package recipients
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,5 +116,34 @@ func TestCommonCipher(t *testing.T) {
 		if got, err := CommonCipher(tc.said); got != tc.want || !errors.Is(err, tc.err) {
 			t.Errorf("%v: %q, %v", tc.said, got, err)
 		}
+	}
+}
+
+// TestTooMany has a source that gives many certificates, and another beside it.
+func TestTooMany(t *testing.T) {
+	other, err := testpki.NewCA("Other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := other.Issue(testpki.Profile{Email: "a@example.org", Key: testpki.P256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := keystore.Found{Certificate: pki.FromX509(p.Cert), Source: "many"}
+	found := slices.Repeat([]keystore.Found{one}, 100)
+	good, asked := one, 0
+	good.Source = "good"
+	judge := &Judge{Trust: cms.TrustFunc(func(*cms.TrustRequest) error {
+		if asked++; asked > maxJudged {
+			return nil
+		}
+		return errDown
+	})}
+	candidates, err := judge.Find(t.Context(), source{append(found, good), nil}, "a@example.org")
+	if err != nil || asked != maxJudged+1 || !errors.Is(candidates[99].Err, ErrTooMany) || candidates[99].Untrusted {
+		t.Errorf("%d were judged, %v, %+v", asked, err, candidates[99])
+	}
+	if best := Choose(candidates); best == nil || best.Source != "good" {
+		t.Errorf("%+v is chosen", best)
 	}
 }
