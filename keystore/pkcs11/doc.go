@@ -35,7 +35,9 @@
 // again by this process, since tokens lock themselves after a few wrong ones.
 // PINs are in no error and in no text of a URI. Modules know applications and
 // not their parts: when one Token is logged in, so are all of this process for
-// the same token, until the last of them is closed.
+// the same token, until the last of them is closed. As the token looks at no PIN
+// meanwhile, one that differs from the PIN that it took is refused here; so is one
+// that somebody else has set since.
 //
 // The padding of RSA decryption is checked here in constant time, on the raw
 // result, if the token computes that (CKM_RSA_X_509), so that not even the
