@@ -123,7 +123,7 @@ func (s *session) report(e *envelope, m *outgoing.Message, failed map[string]err
 	line("Content-Type: message/delivery-status\r\n")
 	line("Reporting-MTA: dns; %s", s.p.Name)
 	if e.id != "" {
-		line("Original-Envelope-Id: %s", xtext(e.id))
+		line("Original-Envelope-Id: %s", oneLine(e.id))
 	}
 	line("Arrival-Date: %s", now)
 	for _, address := range to {

@@ -22,7 +22,7 @@ type envelope struct {
 type recipient struct {
 	outgoing.Recipient
 	params   string // of RCPT
-	original string // ORCPT, as it is written
+	original string // ORCPT, as notifications have it
 	silent   bool   // NOTIFY=NEVER
 }
 
@@ -147,12 +147,14 @@ func (r *recipient) options(opts *smtp.RcptOptions) {
 		r.silent = r.silent || n == smtp.DSNNotifyNever
 	}
 	if opts.OriginalRecipient != "" {
+		kind := string(opts.OriginalRecipientType) + ";"
 		address := xtext(opts.OriginalRecipient)
+		r.original = kind + written(opts.OriginalRecipient)
 		if opts.OriginalRecipientType == smtp.DSNAddressTypeUTF8 {
 			address = utf8xtext(opts.OriginalRecipient)
+			r.original = kind + address
 		}
-		r.original = string(opts.OriginalRecipientType) + ";" + address
-		b.WriteString(" ORCPT=" + r.original)
+		b.WriteString(" ORCPT=" + kind + address)
 	}
 	r.params = b.String()
 }
