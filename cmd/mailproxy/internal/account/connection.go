@@ -47,7 +47,9 @@ func (c *Connection) LoggedIn(login string, password []byte) {
 	ctx, cancel := context.WithTimeout(c.set.ctx, timeout)
 	defer cancel()
 	keys, release, err := a.vault.acquire(ctx, password, func() (*keys, error) {
-		return unlock(ctx, &a.conf, "", func() ([]byte, error) { return slices.Clone(password), nil })
+		once := newOnce(password)
+		defer once.forget()
+		return unlock(ctx, &a.conf, "", once.say)
 	})
 	if err != nil {
 		c.log.Warn("the keys of an account stay locked", "account", login, "error", err)
@@ -59,6 +61,32 @@ func (c *Connection) LoggedIn(login string, password []byte) {
 		c.release()
 	}
 	c.account, c.keys, c.release = a, keys, release
+}
+
+// A once is a password for as long as keys are being unlocked: what they are
+// unlocked with may keep the function, and is not to keep the password.
+type once struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func newOnce(password []byte) *once { return &once{text: slices.Clone(password)} }
+
+// say returns a copy of the password, or keystore.ErrPassphraseNeeded later.
+func (o *once) say() ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.text == nil {
+		return nil, keystore.ErrPassphraseNeeded
+	}
+	return slices.Clone(o.text), nil
+}
+
+func (o *once) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.text)
+	o.text = nil
 }
 
 // Close locks what this connection has unlocked, unless another one needs it.

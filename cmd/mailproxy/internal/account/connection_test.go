@@ -107,6 +107,21 @@ func TestUnlockAtLogin(t *testing.T) {
 	}
 }
 
+// TestOnce forgets a password.
+func TestOnce(t *testing.T) {
+	o := newOnce([]byte("secret"))
+	for range 2 {
+		if text, err := o.say(); err != nil || string(text) != "secret" {
+			t.Errorf("%q %v", text, err)
+		}
+	}
+	kept := o.text
+	o.forget()
+	if text, err := o.say(); !errors.Is(err, keystore.ErrPassphraseNeeded) || text != nil || !bytes.Equal(kept, make([]byte, 6)) {
+		t.Errorf("%q %q %v", text, kept, err)
+	}
+}
+
 func signErrorOf(s *Set, t *testing.T) error {
 	_, err := s.Keys("alice").Signer(t.Context(), "alice@example.org")
 	return err
