@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/spool"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
@@ -109,6 +110,11 @@ func explainOwn(err error, e *explanation) bool {
 	}
 	if ue, ok := errors.AsType[*cms.UsageError](err); ok {
 		e.code, e.message = exitUsage, printable(strings.TrimPrefix(ue.Error(), "cms: "))
+		return true
+	}
+	if errors.Is(err, spool.ErrChanged) {
+		e.message = fileOf(err) + "the file was changed while it was read"
+		e.hints = []string{"try again when nobody writes to it"}
 		return true
 	}
 	if errors.As(err, new(*notSignedError)) {

@@ -15,6 +15,7 @@ import (
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/recipients"
+	"github.com/postseal/postseal/internal/spool"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/keystore/keyring"
 	"github.com/postseal/postseal/keystore/pkcs11"
@@ -35,6 +36,7 @@ var explained = []struct {
 	{"usage", usagef("what?"), exitUsage, ""},
 	{"usage of cms", &cms.UsageError{Msg: "no"}, exitUsage, ""},
 	{"wrong layer", &wrongLayerError{"encrypted", "data", "open"}, exitMalformed, "open"},
+	{"changed", &namedError{"x", spool.ErrChanged}, exitFailure, "try again"},
 	{"not signed", &notSignedError{"data"}, exitNotSigned, "smimetool open"},
 	{"structure of a file", &structureError{errors.New("x")}, exitMalformed, ""},
 	{"syntax of BER", &ber.SyntaxError{Msg: "x"}, exitMalformed, ""},

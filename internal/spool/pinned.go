@@ -24,7 +24,7 @@ var ErrChanged = errors.New("spool: the source was changed while it was read")
 //
 // The fingerprints are those of GMAC (NIST SP 800-38D) under a random key that
 // exists in this process's memory only: who does not know it cannot make other
-// octets match. They take 16 octets for every 128 KiB. It may be used by several
+// octets match. They take 16 octets for every 256 KiB. It may be used by several
 // goroutines.
 type Pinned struct {
 	src  io.ReaderAt
