@@ -21,7 +21,7 @@ func BenchmarkSecondFetch(b *testing.B) {
 	b.Cleanup(func() { _ = db.Close() })
 	proxied := serve(b, &Proxy{Open: func(string) (*render.Options, error) { return w.options(), nil }, Facts: db}, upstream)
 	direct := login(b, upstream, "")
-	m := w.encrypt(b, mixedMessage, w.alice)
+	m := w.encrypt(b, noteMessage, w.alice)
 	for range 1000 {
 		direct.add("INBOX", m)
 	}

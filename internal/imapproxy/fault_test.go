@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/postseal/postseal/internal/render"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -241,5 +243,31 @@ func TestManyConnections(t *testing.T) {
 	wg.Wait()
 	if len(first) != 16 {
 		t.Errorf("%d messages", len(first))
+	}
+}
+
+// TestTooBig shows what is too big to be opened as it is stored, and not at all
+// where that would show a verdict that is not ours.
+func TestTooBig(t *testing.T) {
+	w := newWorld(t)
+	options := w.options()
+	options.Read.MaxContent = 3000
+	p := &Proxy{Open: func(string) (*render.Options, error) { return options, nil }}
+	c := login(t, serve(t, p, startDovecot(t)), "")
+	big := w.encrypt(t, noteMessage+strings.Repeat("line\r\n", 1000), w.alice)
+	for _, m := range []string{big, "X-Postseal-Status: signed/verified\r\n" + big, w.encrypt(t, noteMessage, w.alice)} {
+		c.add("INBOX", m)
+	}
+	c.ok("SELECT INBOX")
+	for range 2 {
+		if body := literalOf(t, c.one("FETCH 1 (BODY.PEEK[])")); body != big {
+			t.Errorf("it is shown as\n%.500s", body)
+		}
+		if untagged, status := c.do("FETCH 1:3 (RFC822.SIZE BODY.PEEK[HEADER])"); !strings.HasPrefix(status, "NO [LIMIT]") || len(untagged) != 2 || strings.Contains(strings.Join(untagged, ""), "signed/verified") {
+			t.Errorf("%s %q", status, untagged)
+		}
+		if body := literalOf(t, c.one("FETCH 3 (BODY.PEEK[TEXT])")); !strings.Contains(body, "at noon") {
+			t.Error(body)
+		}
 	}
 }

@@ -16,6 +16,7 @@ type target struct {
 	expunges int     // when seq was learned
 	values   []value // of the items that are not content
 	fact     *fact   // nil when it is not known yet
+	big      bool    // it is too big to be opened
 }
 
 // errUnsure says that a message has changed its place meanwhile.
@@ -235,7 +236,9 @@ func (s *session) fetchOurs(f *fetch, ours []*target) (string, error) {
 			return "", err
 		}
 		for _, t := range some {
-			if err = problems[t.uid]; err == nil {
+			if err = problems[t.uid]; t.big {
+				err = &messageError{"LIMIT", "it is too big to be looked into, and claims a verdict", ErrTooLong}
+			} else if err == nil {
 				err = s.answer(f, t)
 			}
 			if me, ok := errors.AsType[*messageError](err); ok {
@@ -257,7 +260,7 @@ func (s *session) fetchOurs(f *fetch, ours []*target) (string, error) {
 func (s *session) decide(f *fetch, targets []*target) (problems map[uint32]error, err error) {
 	var unknown []*target
 	for _, t := range targets {
-		if t.fact == nil {
+		if t.fact == nil && !t.big {
 			unknown = append(unknown, t)
 		}
 	}

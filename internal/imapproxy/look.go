@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postseal/postseal/internal/mimeraw"
@@ -39,8 +41,16 @@ func (s *session) look(f *fetch, targets []*target) error {
 			if err != nil {
 				problem = err
 			}
-			if err == nil && !mayBeProtected(header) {
+			switch size := one.get("RFC822.SIZE"); {
+			case err != nil:
+			case !mayBeProtected(header):
 				t.fact = plainFact
+			case size != nil && s.tooBig(size.text):
+				s.p.log().Warn("a message is too big to be opened", "account", s.account, "uid", t.uid)
+				t.big = true
+				if !claims(header) {
+					t.fact = plainFact
+				}
 			}
 			if flags := one.get("FLAGS"); flags != nil {
 				s.tellFlags(one.seq, flags.text)
@@ -50,17 +60,35 @@ func (s *session) look(f *fetch, targets []*target) error {
 		}
 		return false
 	}
-	_, err := s.run(f.verb()+" "+f.list(targets)+" (UID BODY.PEEK[HEADER.FIELDS ("+lookedAt+")])", take)
+	_, err := s.run(f.verb()+" "+f.list(targets)+" (UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS ("+lookedAt+")])", take)
 	if err = errors.Join(err, problem); err != nil {
 		return err
 	}
 	var plain []*target
 	for _, t := range targets {
-		if t.fact != nil {
+		if t.fact != nil && !t.big { // the limit may be another one tomorrow
 			plain = append(plain, t)
 		}
 	}
 	return s.remember(plain)
+}
+
+// tooBig reports whether a message has more octets than what is opened may have. It
+// is shown as it is stored, unless it has fields that claim to be ours.
+func (s *session) tooBig(size string) bool {
+	n, err := strconv.ParseInt(size, 10, 64)
+	return err != nil || n > s.mostHeld()
+}
+
+// claims reports whether a header has fields that claim to be ours.
+func claims(raw []byte) bool {
+	h, err := mimeraw.ReadHeader(bufio.NewReader(bytes.NewReader(raw)), maxLooked)
+	return err != nil || len(raw) >= maxLooked || slices.ContainsFunc(h.Fields, claim)
+}
+
+func claim(f mimeraw.Field) bool {
+	name := upper(f.Name())
+	return strings.HasPrefix(name, "X-POSTSEAL-") || name == "AUTHENTICATION-RESULTS" && strings.Contains(strings.ToLower(f.Value()), "smime")
 }
 
 // mayBeProtected reports whether a header may be that of an S/MIME message, or
@@ -74,10 +102,8 @@ func mayBeProtected(raw []byte) bool {
 	if err != nil {
 		return true
 	}
-	for _, f := range h.Fields {
-		if name := upper(f.Name()); strings.HasPrefix(name, "X-POSTSEAL-") || name == "AUTHENTICATION-RESULTS" && strings.Contains(strings.ToLower(f.Value()), "smime") {
-			return true
-		}
+	if slices.ContainsFunc(h.Fields, claim) {
+		return true
 	}
 	contentType, _ := h.Get("Content-Type")
 	disposition, _ := h.Get("Content-Disposition")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -177,6 +178,15 @@ func (s *session) relay(line []byte) error {
 	}
 }
 
+// mostHeld is how big a message may be that is opened, in octets. Nothing bigger is
+// asked for.
+func (s *session) mostHeld() int64 {
+	if s.options != nil && s.options.Read.MaxContent > 0 {
+		return s.options.Read.MaxContent
+	}
+	return math.MaxInt64
+}
+
 // collect reads a response to FETCH as a whole and gives it to the command that
 // asked for it, or else to the client.
 func (s *session) collect(c *command, line []byte) error {
@@ -191,6 +201,10 @@ func (s *session) collect(c *command, line []byte) error {
 		}
 		if ok {
 			seg.literal = spool.New(spool.Options{Memory: 64 << 10, Dir: s.p.SpoolDir})
+			if most := s.mostHeld(); l.size > most {
+				r.free()
+				return fmt.Errorf("%w: a message of %d octets", ErrTooLong, l.size)
+			}
 			if _, err := io.CopyN(seg.literal, s.ur, l.size); err != nil {
 				r.segments = append(r.segments, seg)
 				r.free()
