@@ -1,6 +1,9 @@
 package outgoing
 
-import "io"
+import (
+	"bytes"
+	"io"
+)
 
 // lineEnds writes to another writer, with CRLF for every bare CR and LF, and at
 // the end.
@@ -28,7 +31,21 @@ func (w *lineEnds) Write(p []byte) (int, error) {
 }
 
 func (w *lineEnds) append(out, p []byte) []byte {
-	for _, c := range p {
+	slow := 0 // up to where it goes octet by octet, so that nothing is searched twice
+	for i := 0; i < len(p); i++ {
+		if i >= slow && !w.cr {
+			// A line that ends as it should, or the rest of one.
+			n := bytes.IndexByte(p[i:], '\n') + 1
+			if n > 1 && p[i+n-2] == '\r' && bytes.IndexByte(p[i:i+n-2], '\r') < 0 {
+				out, w.inLine = append(out, p[i:i+n]...), false
+				i += n - 1
+				continue
+			}
+			if slow = i + n; n == 0 {
+				slow = len(p)
+			}
+		}
+		c := p[i]
 		switch {
 		case c == '\n':
 			out, w.cr, w.inLine = append(out, '\r', '\n'), false, false

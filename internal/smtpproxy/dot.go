@@ -1,5 +1,7 @@
 package smtpproxy
 
+import "bytes"
+
 // dotBuffer is how much of a message is written at once, in octets.
 const dotBuffer = 64 << 10
 
@@ -26,6 +28,30 @@ func (d *dotted) put(c byte) {
 	d.out, d.inner = append(d.out, c), true
 }
 
+// line adds what p begins with as far as it is a line, or the rest of one, that
+// ends in CRLF and has no other CR or LF, and returns how much that was: 0 is for
+// put. Nearly everything is such lines.
+func (d *dotted) line(p []byte) int {
+	n := bytes.IndexByte(p, '\n') + 1
+	if n < 2 || d.cr || p[n-2] != '\r' || bytes.IndexByte(p[:n-2], '\r') >= 0 {
+		return 0
+	}
+	if p[0] == '.' && !d.inner {
+		d.out = append(d.out, '.')
+	}
+	d.out, d.inner = append(d.out, p[:n]...), false
+	return n
+}
+
+// lineLength is how much of p is the rest of a line, or all of it. What line does
+// not take goes octet by octet up to there, so that nothing is searched twice.
+func lineLength(p []byte) int {
+	if n := bytes.IndexByte(p, '\n') + 1; n > 0 {
+		return n
+	}
+	return len(p)
+}
+
 // end adds the last line end, where it is missing, and the dot.
 func (d *dotted) end() {
 	if d.inner || d.cr {
@@ -42,8 +68,19 @@ type dotWriter struct {
 
 // Write implements io.Writer.
 func (w *dotWriter) Write(p []byte) (int, error) {
-	for i, c := range p {
-		w.text.put(c)
+	slow := 0 // up to where it goes octet by octet
+	for i := 0; i < len(p); {
+		part, n := p[i:min(len(p), i+dotBuffer)], 0
+		if i >= slow {
+			if n = w.text.line(part); n == 0 {
+				slow = i + lineLength(part)
+			}
+		}
+		if n == 0 {
+			w.text.put(p[i])
+			n = 1
+		}
+		i += n
 		if len(w.text.out) >= dotBuffer-8 {
 			if err := w.flush(); err != nil {
 				return i, err

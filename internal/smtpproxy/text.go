@@ -22,7 +22,17 @@ const (
 // next call. When the text has ended it returns what followed it as well.
 func (t *textFilter) filter(p []byte) (out, rest []byte, ended bool) {
 	t.text.out = t.text.out[:0]
-	for i, c := range p {
+	slow := 0 // up to where it goes octet by octet
+	for i := 0; i < len(p); i++ {
+		c := p[i]
+		if i >= slow && (t.state == inText || t.state == atStart && c != '.') {
+			if n := t.text.line(p[i:]); n > 0 {
+				t.state = atStart
+				i += n - 1
+				continue
+			}
+			slow = i + lineLength(p[i:])
+		}
 		switch {
 		case t.state == afterDotCR && c == '\n':
 			t.text.end()
