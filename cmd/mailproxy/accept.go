@@ -28,7 +28,7 @@ func listen(ctx context.Context, l *config.Listener) (net.Listener, error) {
 // returns is to be used in the place of conn.
 func (sv *service) meet(ctx context.Context, conn net.Conn) (net.Conn, *upstream.Client, error) {
 	c := &upstream.Client{Peer: upstream.AddrPort(conn.RemoteAddr()), Local: upstream.AddrPort(conn.LocalAddr())}
-	c.Addr = c.Peer
+	c.Addr, c.To = c.Peer, c.Local
 	switch {
 	case sv.proxied(c.Addr):
 		p, err := readProxyHeader(ctx, conn, time.Duration(sv.state.conf.Limits.Handshake))
@@ -64,7 +64,7 @@ func (sv *service) destination(conn net.Conn, c *upstream.Client) error {
 	if err := upstream.Allowed(sv.conf, to, netip.AddrPortFrom(c.Local.Addr(), sv.port)); err != nil {
 		return err
 	}
-	c.Destination = to
+	c.Destination, c.To = to, to
 	return nil
 }
 

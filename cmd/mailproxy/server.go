@@ -153,21 +153,19 @@ func (s *server) accept(l *listener) {
 	}
 }
 
-// begin serves a connection, or closes it when there are too many, or when it is
-// one of our own.
+// begin serves a connection, or closes it when there are too many.
 func (s *server) begin(l *listener, conn net.Conn) {
 	from := upstream.AddrPort(conn.RemoteAddr())
 	client := from.Addr().String()
-	loop := s.loops.Is(from)
 	s.mu.Lock()
 	st, sv := s.state, l.service
 	if sv.proxied(from) {
 		client = "" // it is not counted before it is known
 	}
 	full := len(s.open) >= st.conf.Limits.Connections || s.tooMany(st, client)
-	if full || loop || s.ctx.Err() != nil {
+	if full || s.ctx.Err() != nil {
 		s.mu.Unlock()
-		s.refuse(conn, client, full, loop)
+		s.refuse(conn, client, full)
 		return
 	}
 	s.open[conn] = client
@@ -186,12 +184,9 @@ func (s *server) tooMany(st *state, client string) bool {
 	return most > 0 && client != "" && s.perClient[client] >= most
 }
 
-func (s *server) refuse(conn net.Conn, client string, full, loop bool) {
+func (s *server) refuse(conn net.Conn, client string, full bool) {
 	s.metrics.refused.Add(1)
-	switch {
-	case loop:
-		s.log.Error("a connection was refused", "client", client, "error", upstream.ErrLoop)
-	case full:
+	if full {
 		s.log.Warn("a connection was refused: there are too many", "client", client)
 	}
 	_ = conn.Close() // nothing was said
@@ -238,13 +233,16 @@ func (s *server) serve(sv *service, conn net.Conn) {
 	s.metrics.open[n].Add(1)
 	defer s.metrics.open[n].Add(-1)
 	over, client, err := sv.meet(s.ctx, conn)
+	if err == nil && s.loops.Is(client.Peer, client.To) {
+		err = upstream.ErrLoop
+	}
 	if err != nil {
 		s.metrics.refused.Add(1)
 		s.log.Warn("a connection was refused", "protocol", sv.conf.Protocol, "client", upstream.AddrPort(conn.RemoteAddr()).Addr().String(), "error", err)
 		return
 	}
 	if !s.known(sv, conn, client) {
-		s.refuse(conn, client.Addr.Addr().String(), true, false)
+		s.refuse(conn, client.Addr.Addr().String(), true)
 		return
 	}
 	sv.serve(s.ctx, over, client)

@@ -194,7 +194,7 @@ func (sv *service) proxies() {
 
 // connect is that of the proxies.
 func (sv *service) connect(ctx context.Context, c *upstream.Client, account string) (net.Conn, bool, error) {
-	if sv.kept.loops.Is(c.Peer) {
+	if sv.kept.loops.Is(c.Peer, c.To) {
 		sv.kept.metrics.refused.Add(1)
 		return nil, false, upstream.ErrLoop
 	}

@@ -18,6 +18,7 @@ type Client struct {
 	Addr        netip.AddrPort // its own
 	Peer        netip.AddrPort // whom the connection comes from: its own, or that of a proxy before us
 	Local       netip.AddrPort // what it connected to
+	To          netip.AddrPort // where the connection was going: to Local, a proxy before us or Destination
 	Destination netip.AddrPort // where a connection that was led here was going
 
 	mu   sync.Mutex
@@ -65,37 +66,42 @@ func Allowed(l *config.Listener, destination, listener netip.AddrPort) error {
 	return nil
 }
 
-// Loops knows the connections to mail servers that are open. A client with the
-// address of one of them is this process itself. It is certain of that once the
-// client has said something: before, the other side may not have noted its
-// connection yet. The zero value is ready; it is safe for concurrent use.
+// Loops knows the connections to mail servers that are open. One that comes in with
+// the same two ends is a connection of this process: one end alone would not do,
+// since a port serves several connections that go to different places. It is certain
+// of that once the client has said something: before, the other side may not have
+// noted its connection yet. The zero value is ready; it is safe for concurrent use.
 type Loops struct {
 	mu   sync.Mutex
-	open map[netip.AddrPort]int
+	open map[ends]int
 }
 
-// Is reports whether the client at an address is this process.
-func (l *Loops) Is(a netip.AddrPort) bool {
+// ends are those of a connection, seen by who has made it.
+type ends struct{ from, to netip.AddrPort }
+
+// Is reports whether a client is this process: from is whom its connection comes
+// from, and to where it was going.
+func (l *Loops) Is(from, to netip.AddrPort) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.open[a] > 0
+	return l.open[ends{from, to}] > 0
 }
 
 // watch notes a connection until it is closed.
 func (l *Loops) watch(conn net.Conn) net.Conn {
-	w := &watched{Conn: conn, loops: l, addr: AddrPort(conn.LocalAddr())}
-	l.add(w.addr, 1)
+	w := &watched{Conn: conn, loops: l, ends: ends{AddrPort(conn.LocalAddr()), AddrPort(conn.RemoteAddr())}}
+	l.add(w.ends, 1)
 	return w
 }
 
-func (l *Loops) add(a netip.AddrPort, n int) {
+func (l *Loops) add(e ends, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = make(map[netip.AddrPort]int)
+		l.open = make(map[ends]int)
 	}
-	if l.open[a] += n; l.open[a] == 0 {
-		delete(l.open, a)
+	if l.open[e] += n; l.open[e] == 0 {
+		delete(l.open, e)
 	}
 }
 
@@ -103,13 +109,13 @@ func (l *Loops) add(a netip.AddrPort, n int) {
 type watched struct {
 	net.Conn
 	loops *Loops
-	addr  netip.AddrPort
+	ends  ends
 	once  sync.Once
 }
 
 // Close implements net.Conn.
 func (w *watched) Close() error {
 	err := w.Conn.Close()
-	w.once.Do(func() { w.loops.add(w.addr, -1) })
+	w.once.Do(func() { w.loops.add(w.ends, -1) })
 	return err
 }
