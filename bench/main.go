@@ -37,6 +37,7 @@ type options struct {
 	small    time.Duration // how long each figure of small mail is measured; 0: none
 	quick    bool
 	tool     string
+	proxies  bool // these, and nothing else
 }
 
 func main() {
@@ -69,6 +70,7 @@ func parse(args []string) (*options, error) {
 	fs.DurationVar(&o.small, "small", time.Second, "how long to measure each figure of small mail; 0: not at all")
 	fs.BoolVar(&o.quick, "quick", false, "one round, small sizes: to see that everything works")
 	fs.StringVar(&o.tool, "tool", "", "measure this smimetool in place of that of the source")
+	fs.BoolVar(&o.proxies, "proxies", false, "measure mailproxy beside nginx's mail proxy, and nothing else; --runs, --small and --json count")
 	if err := fs.Parse(args); err != nil {
 		return nil, flag.ErrHelp // it has told already
 	}
@@ -136,6 +138,9 @@ type result struct {
 
 // bench measures, and prints.
 func bench(ctx context.Context, o *options, stdout, stderr io.Writer) error {
+	if o.proxies {
+		return benchProxies(ctx, o, stdout, stderr)
+	}
 	w, err := newWorld(ctx, o, stderr)
 	if err != nil {
 		return err

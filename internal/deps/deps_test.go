@@ -46,7 +46,7 @@ var rooms = map[string]string{
 	"internal/dnstest":                "",
 	"internal/deps":                   "",
 	"internal/tools/testlines":        "",
-	"bench":                           ground + " cms smime internal/testpki internal/peers",
+	"bench":                           ground + " pki cms smime keystore keystore/store internal/testpki internal/peers",
 	"internal/interop":                ground + " pki cms smime keystore internal/testpki internal/peers",
 	"pki":                             ground,
 	"pki/fetch":                       ground + " pki",
