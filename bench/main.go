@@ -2,6 +2,7 @@
 // from file to file in memory, and the packages themselves on small ones.
 //
 //	go run ./bench [--size 100MiB,1GiB] [--rows REGEXP] [--peers REGEXP] [--json FILE] [--quick]
+//	go run ./bench --proxies [--json FILE]
 //
 // It makes its data in a temporary folder (on /dev/shm, where there is one),
 // runs each operation with each program in turn, checks what every one of them
