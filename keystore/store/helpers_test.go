@@ -103,10 +103,12 @@ func chain(p *testpki.Person) []*pki.Certificate {
 	return out
 }
 
-// days returns a time that is n days from now.
-func days(n int) time.Time {
-	return time.Now().Add(time.Duration(n) * 24 * time.Hour).Truncate(time.Second)
-}
+// begun is when the tests began, as the store keeps times: in whole seconds.
+var begun = time.Now().Truncate(time.Second)
+
+// days returns a time that is n days from when the tests began: the same one
+// whenever it is asked for.
+func days(n int) time.Time { return begun.Add(time.Duration(n) * 24 * time.Hour) }
 
 // wantErr fails unless err is want.
 func wantErr(t *testing.T, err, want error) {
