@@ -3,6 +3,7 @@ package peers
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -134,19 +135,20 @@ func NeedProgram(tb testing.TB, debian, program string) string {
 	return ""
 }
 
-// FreePort returns a port of 127.0.0.1 at which nobody listens.
+// FreePort returns a port of 127.0.0.1 at which nobody listens. It is below those
+// that systems give to outgoing connections, any of which could take it before the
+// server that it is for begins to listen.
 func FreePort(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for range 200 {
+		port := strconv.Itoa(10000 + rand.IntN(20000))
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
+			_ = l.Close() // it only shows that the port is free
+			return port
+		}
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_ = l.Close()
-	return port
+	tb.Fatal("there is no free port")
+	return ""
 }
 
 // A syncBuffer is a buffer for one writer and several readers.
