@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -75,6 +77,12 @@ func (w *lazyWriter) Write(p []byte) (int, error) { return w.buffer().Write(p) }
 // WriteString implements io.StringWriter.
 func (w *lazyWriter) WriteString(s string) (int, error) { return w.buffer().WriteString(s) }
 
+// writeNumber writes a number in digits.
+func (w *lazyWriter) writeNumber(n int64) {
+	bw := w.buffer()
+	_, _ = bw.Write(strconv.AppendInt(bw.AvailableBuffer(), n, 10)) // bw keeps its error
+}
+
 // WriteByte implements io.ByteWriter.
 func (w *lazyWriter) WriteByte(c byte) error { return w.buffer().WriteByte(c) }
 
@@ -95,6 +103,17 @@ func (w *lazyWriter) Flush() error {
 	return nil
 }
 
+// A hurried writer gives a client the time that it has for taking what is written.
+type hurried struct{ conn net.Conn }
+
+// Write implements io.Writer.
+func (h hurried) Write(p []byte) (int, error) {
+	if err := h.conn.SetWriteDeadline(time.Now().Add(clientTimeout)); err != nil {
+		return 0, err
+	}
+	return h.conn.Write(p)
+}
+
 // restTime is how long a client may be silent before the messages that it has
 // looked at last are not held any more.
 const restTime = 15 * time.Second
@@ -105,7 +124,7 @@ func (s *session) awaitClient() error {
 	if s.cr.Buffered() > 0 {
 		return s.client.SetReadDeadline(time.Now().Add(s.p.idle()))
 	}
-	if s.rendered.list != nil && s.p.idle() > restTime {
+	if s.holds() && s.p.idle() > restTime {
 		if err := s.client.SetReadDeadline(time.Now().Add(restTime)); err != nil {
 			return err
 		}
@@ -113,7 +132,7 @@ func (s *session) awaitClient() error {
 		if s.cr, err = await(s.cr, s.client); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return s.awaited(err)
 		}
-		s.rendered.clear()
+		s.rest()
 	}
 	if err := s.client.SetReadDeadline(time.Now().Add(s.p.idle())); err != nil {
 		return err
@@ -121,6 +140,22 @@ func (s *session) awaitClient() error {
 	var err error
 	s.cr, err = await(s.cr, s.client)
 	return s.awaited(err)
+}
+
+// holds reports whether there is something that is not held for a client that is
+// silent.
+func (s *session) holds() bool {
+	s.out.Lock()
+	defer s.out.Unlock()
+	return s.rendered.list != nil || s.places.uids != nil
+}
+
+// rest frees what is not held for a client that is silent.
+func (s *session) rest() {
+	s.rendered.clear()
+	s.out.Lock()
+	s.places.rest()
+	s.out.Unlock()
 }
 
 // awaited gives the client the time that it has for the rest of a line.

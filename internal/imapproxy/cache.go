@@ -41,6 +41,13 @@ func (c *cache) get(box facts.Mailbox, targets []*target) {
 	}
 }
 
+// one returns the fact about a message; nil when it is not held.
+func (c *cache) one(box facts.Mailbox, uid uint32) *fact {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.boxes[box][uid]
+}
+
 // put holds a fact. When there are too many all are forgotten: they come back as
 // they are used.
 func (c *cache) put(box facts.Mailbox, uid uint32, f *fact) {

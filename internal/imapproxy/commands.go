@@ -13,6 +13,7 @@ func (s *session) begin(c *command) {
 	s.pending.Lock()
 	s.current = c
 	s.pending.Unlock()
+	s.asked = time.Now()
 	s.waiting.Store(true)
 	_ = s.hurry(s.upstream) // a reader that is blocked hears of it
 }
@@ -208,7 +209,7 @@ func (s *session) idle(tag, line string) error {
 	case <-s.done:
 		return s.ended()
 	}
-	s.rendered.clear()
+	s.rest()
 	if err := s.awaitClient(); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ type target struct {
 	values   []value // of the items that are not content
 	fact     *fact   // nil when it is not known yet
 	big      bool    // it is too big to be opened
+	done     bool    // it was answered
 }
 
 // errUnsure says that a message has changed its place meanwhile.
@@ -45,13 +46,16 @@ func (s *session) fetchCommand(tag string, uid bool, line string) error {
 	}
 	var ours, plain []*target
 	for _, t := range targets {
+		if t.done {
+			continue
+		}
 		if t.fact != nil && t.fact.plain {
 			plain = append(plain, t)
 		} else {
 			ours = append(ours, t)
 		}
 	}
-	if len(ours) == 0 && !f.vanished() {
+	if len(ours) == 0 && len(plain) == len(targets) && !f.vanished() {
 		return s.pass(tag, "FETCH", held+"\r\n")
 	}
 	if status, err = s.fetchMixed(f, plain, ours); err != nil {
@@ -111,8 +115,8 @@ func (f *fetch) vanished() bool { return f.modifier("VANISHED") }
 func (f *fetch) others() []string {
 	out := []string{"UID"}
 	for i := range f.items {
-		if name := upper(f.items[i].raw); !f.items[i].content() && !slices.Contains(out, name) {
-			out = append(out, name)
+		if one := &f.items[i]; !one.content() && !slices.Contains(out, one.is) {
+			out = append(out, one.is)
 		}
 	}
 	return out
@@ -121,42 +125,10 @@ func (f *fetch) others() []string {
 // targets finds out which messages f is about, and what is known of them. status
 // is not empty when the upstream refuses.
 func (s *session) targets(f *fetch) (out []*target, status string, err error) {
-	others := f.others()
-	byUID := make(map[uint32]*target)
-	take := func(r *response) bool {
-		one := parseFetched(r)
-		if one == nil {
-			return false
+	if out = s.knownTargets(f); out == nil {
+		if out, status, err = s.askTargets(f); err != nil || status != "" {
+			return nil, status, err
 		}
-		number := one.seq
-		if f.uid {
-			number = one.uid
-		}
-		// What tells of other messages, or has not all that was asked for, was not
-		// asked for.
-		if one.uid == 0 || !inSet(f.set, number) || slices.ContainsFunc(others, func(name string) bool { return one.get(name) == nil }) {
-			return false
-		}
-		t := byUID[one.uid]
-		if t == nil {
-			t = &target{uid: one.uid}
-			byUID[one.uid] = t
-			out = append(out, t)
-		}
-		t.seq, t.expunges, t.values = one.seq, one.expunges, one.values
-		// And what has more than that tells the client something.
-		return !slices.ContainsFunc(one.values, func(v value) bool { return v.name != "MODSEQ" && !slices.Contains(others, v.name) })
-	}
-	command := f.verb() + " " + f.set + " (" + strings.Join(others, " ") + ")"
-	if f.modifiers != "" {
-		command += " " + f.modifiers
-	}
-	text, err := s.run(command, take)
-	if err != nil {
-		return nil, "", err
-	}
-	if !strings.HasPrefix(upper(text), "OK") {
-		return nil, text, nil
 	}
 	if err = s.recall(out); err != nil {
 		return nil, "", err
@@ -173,6 +145,83 @@ func (s *session) targets(f *fetch) (out []*target, status string, err error) {
 		}
 	}
 	return out, "", nil
+}
+
+// askTargets asks the upstream which messages f is about, and for what it asks
+// that is not content.
+func (s *session) askTargets(f *fetch) (out []*target, status string, err error) {
+	others, set := f.others(), f.set
+	known, byPlace := s.knownSet(f)
+	if byPlace = byPlace && len(others) > 1; byPlace {
+		others, set = others[1:], known // the UIDs are known
+	}
+	byUID := make(map[uint32]*target)
+	box := s.mailboxKey()
+	_, held := s.kept()
+	var failed error
+	take := func(r *response) bool {
+		one := parseFetched(r)
+		if one == nil {
+			return false
+		}
+		if byPlace {
+			s.completePlace(one)
+		}
+		s.learnPlace(one)
+		number := one.seq
+		if f.uid {
+			number = one.uid
+		}
+		// What tells of other messages, or has not all that was asked for, was not
+		// asked for.
+		if one.uid == 0 || !inSet(f.set, number) || slices.ContainsFunc(others, func(name string) bool { return one.get(name) == nil }) {
+			return false
+		}
+		t := byUID[one.uid]
+		if t == nil {
+			t = &target{uid: one.uid}
+			byUID[one.uid] = t
+			out = append(out, t)
+		}
+		if t.done {
+			return false
+		}
+		t.seq, t.expunges, t.values = one.seq, one.expunges, one.values
+		// And what has more than that tells the client something.
+		if slices.ContainsFunc(one.values, func(v value) bool { return v.name != "MODSEQ" && v.name != "UID" && !slices.Contains(others, v.name) }) {
+			return false
+		}
+		if failed == nil {
+			t.done, failed = s.answerNow(f, t, held.one(box, t.uid))
+		}
+		return true
+	}
+	command := f.verb() + " " + set + " (" + strings.Join(others, " ") + ")"
+	if f.modifiers != "" {
+		command += " " + f.modifiers
+	}
+	text, err := s.run(command, take)
+	if err = errors.Join(err, failed); err != nil {
+		return nil, "", err
+	}
+	if !strings.HasPrefix(upper(text), "OK") {
+		return nil, text, nil
+	}
+	return out, "", nil
+}
+
+// answerNow answers for a message by what is remembered of it, while the upstream
+// speaks of the next ones. It returns false when that is not enough.
+func (s *session) answerNow(f *fetch, t *target, known *fact) (bool, error) {
+	if known == nil || known.plain || slices.ContainsFunc(f.items, func(i item) bool { return i.content() && !known.answers(&i) }) {
+		return false, nil
+	}
+	t.fact = known
+	err := s.writeAnswer(f, t, nil)
+	if errors.Is(err, errUnsure) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // inSet reports whether a number may be in a set. What the asterisk and the dollar
@@ -325,10 +374,9 @@ func (s *session) writeAnswer(f *fetch, t *target, o *opened) error {
 	if s.expunges != t.expunges {
 		return errUnsure
 	}
-	if err := s.patience(); err != nil {
-		return err
-	}
-	_, _ = fmt.Fprintf(&s.cw, "* %d FETCH (", t.seq) // cw keeps its error
+	_, _ = s.cw.WriteString("* ") // cw keeps its error
+	s.cw.writeNumber(int64(t.seq))
+	_, _ = s.cw.WriteString(" FETCH (")
 	first := true
 	blank := func() {
 		if !first {
@@ -336,23 +384,20 @@ func (s *session) writeAnswer(f *fetch, t *target, o *opened) error {
 		}
 		first = false
 	}
-	asked := func(name string) bool {
-		return slices.ContainsFunc(f.items, func(i item) bool { return upper(i.raw) == name })
-	}
 	for i := range t.values {
 		// RFC 3501, Section 6.4.8: UID FETCH always tells the UID.
-		if v := &t.values[i]; v.name == "UID" && f.uid && !asked("UID") || v.name == "MODSEQ" && !asked("MODSEQ") {
+		if v := &t.values[i]; v.name == "UID" && f.uid && !f.asks("UID") || v.name == "MODSEQ" && !f.asks("MODSEQ") {
 			blank()
-			_, _ = s.cw.WriteString(v.name + " " + v.text)
+			s.writeValue(v)
 		}
 	}
 	for i := range f.items {
 		one := &f.items[i]
 		if !one.content() {
 			for j := range t.values {
-				if v := &t.values[j]; v.name == upper(one.raw) {
+				if v := &t.values[j]; v.name == one.is {
 					blank()
-					_, _ = s.cw.WriteString(v.name + " " + v.text)
+					s.writeValue(v)
 				}
 			}
 			continue
@@ -366,13 +411,21 @@ func (s *session) writeAnswer(f *fetch, t *target, o *opened) error {
 	return err
 }
 
+// writeValue answers an item that is not content.
+func (s *session) writeValue(v *value) {
+	_, _ = s.cw.WriteString(v.name) // cw keeps its error
+	_ = s.cw.WriteByte(' ')
+	_, _ = s.cw.WriteString(v.text)
+}
+
 // writeItem answers an item of content.
 func (s *session) writeItem(t *target, o *opened, one *item) error {
 	switch {
 	case o != nil:
 		return o.shown.write(s.cw.buffer(), one)
 	case one.name == "RFC822.SIZE":
-		_, err := fmt.Fprintf(&s.cw, "RFC822.SIZE %d", t.fact.size)
+		_, err := s.cw.WriteString("RFC822.SIZE ")
+		s.cw.writeNumber(t.fact.size)
 		return err
 	}
 	_, err := s.cw.Write(t.fact.view(one))

@@ -63,17 +63,17 @@ const maxFlat = 64 << 10
 // parseFetched reads a response. The literals are the result's, which nobody else
 // frees, when it is not nil.
 func parseFetched(r *response) *fetched {
-	p := &responseScanner{segments: r.segments}
-	f := &fetched{expunges: r.expunges}
-	words := strings.Fields(string(p.until('(')))
-	if len(words) != 3 || words[0] != "*" || upper(words[2]) != "FETCH" {
+	p := &responseScanner{}
+	p.begin(r.segments)
+	f := &fetched{expunges: r.expunges, values: make([]value, 0, 2)}
+	head, ok := bytes.CutPrefix(p.until('('), []byte("* "))
+	number, word, _ := bytes.Cut(head, []byte(" "))
+	if !ok || !bytes.EqualFold(bytes.TrimSpace(word), []byte("FETCH")) {
 		return nil
 	}
-	seq, ok := number32(words[1])
-	if !ok {
+	if f.seq, ok = number32(string(number)); !ok {
 		return nil
 	}
-	f.seq = seq
 	var flat []*spool.Buffer // which the result does not hold
 	for !p.take(')') {
 		v := value{}
@@ -99,6 +99,8 @@ func parseFetched(r *response) *fetched {
 	return f
 }
 
+func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
 func number32(text string) (uint32, bool) {
 	n, err := strconv.ParseUint(text, 10, 32)
 	return uint32(n), err == nil
@@ -116,16 +118,20 @@ func flatten(announcement string, literal *spool.Buffer) (string, bool) {
 // A responseScanner reads text with literals in it.
 type responseScanner struct {
 	segments []segment
-	at       int             // in the text of the first segment
+	line     []byte          // the text of the first segment, without its end
+	at       int             // in line
 	passed   []*spool.Buffer // literals that have become text
 }
 
-func (p *responseScanner) rest() []byte {
-	if len(p.segments) == 0 {
-		return nil
+// begin begins to read segments.
+func (p *responseScanner) begin(segments []segment) {
+	p.segments, p.line, p.at = segments, nil, 0
+	if len(segments) > 0 {
+		p.line = trimEnd(segments[0].text)
 	}
-	return bytes.TrimRight(p.segments[0].text[min(p.at, len(p.segments[0].text)):], "\r\n")
 }
+
+func (p *responseScanner) rest() []byte { return p.line[min(p.at, len(p.line)):] }
 
 func (p *responseScanner) take(c byte) bool {
 	if rest := p.rest(); len(rest) > 0 && rest[0] == c {
@@ -171,7 +177,7 @@ func (p *responseScanner) value(v *value) bool {
 			return false
 		}
 		v.text, v.literal = string(rest), p.segments[0].literal
-		p.segments, p.at = p.segments[1:], 0
+		p.begin(p.segments[1:])
 		return true
 	}
 	var ok bool
@@ -192,16 +198,17 @@ func (p *responseScanner) text() (string, bool) {
 			if literal == nil || depth == 0 || quoted {
 				return "", false
 			}
-			flat, ok := flatten(string(bytes.TrimRight(p.segments[0].text[begin:], "\r\n")), literal)
+			flat, ok := flatten(string(p.line[begin:]), literal)
 			if !ok || done.Len() > maxFlat {
 				return "", false
 			}
 			done.WriteString(flat)
 			p.passed = append(p.passed, literal)
-			p.segments, p.at, begin = p.segments[1:], 0, 0
+			p.begin(p.segments[1:])
+			begin = 0
 			continue
 		}
-		text := p.segments[0].text
+		text := p.line
 		switch c := rest[0]; {
 		case quoted && c == '\\':
 			p.at++

@@ -1,6 +1,7 @@
 package imapproxy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -9,6 +10,7 @@ import (
 type item struct {
 	name string // in upper case: "FLAGS", "BODY", "BINARY", "RFC822.HEADER", …
 	raw  string // as the client wrote it
+	is   string // the same in upper case
 
 	// What stands in brackets, for BODY, BINARY and BINARY.SIZE.
 	bracket bool
@@ -62,6 +64,11 @@ type fetch struct {
 	modifiers string // in parentheses, or ""
 }
 
+// asks reports whether f has an item, by its name in upper case.
+func (f *fetch) asks(name string) bool {
+	return slices.ContainsFunc(f.items, func(i item) bool { return i.is == name })
+}
+
 // macros are short for several items (RFC 3501, Section 6.4.5).
 var macros = map[string]string{
 	"ALL":  "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE",
@@ -81,7 +88,7 @@ func parseFetch(tag string, uid bool, args string) (*fetch, bool) {
 	if expanded, isMacro := macros[upper(s.peekWord())]; isMacro {
 		s.word()
 		for word := range strings.FieldsSeq(expanded) {
-			f.items = append(f.items, item{name: word, raw: word})
+			f.items = append(f.items, item{name: word, raw: word, is: word})
 		}
 	} else if s.take('(') {
 		for !s.take(')') {
@@ -163,6 +170,7 @@ func (s *scanner) item() (item, bool) {
 		s.at += len(" (LAZY)")
 	}
 	one.raw = s.text[begin:s.at]
+	one.is = upper(one.raw)
 	return one, true
 }
 

@@ -8,7 +8,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/postseal/postseal/internal/spool"
 )
@@ -78,9 +77,6 @@ func (s *session) pumpAll() error {
 func (s *session) toClient(f func() error) error {
 	s.out.Lock()
 	defer s.out.Unlock()
-	if err := s.patience(); err != nil {
-		return err
-	}
 	if err := f(); err != nil {
 		return err
 	}
@@ -90,9 +86,6 @@ func (s *session) toClient(f func() error) error {
 	return nil
 }
 
-// patience gives a client the time that it has for taking what is written next.
-func (s *session) patience() error { return s.client.SetWriteDeadline(time.Now().Add(clientTimeout)) }
-
 func (s *session) working() *command {
 	s.pending.Lock()
 	defer s.pending.Unlock()
@@ -101,8 +94,13 @@ func (s *session) working() *command {
 
 // untagged handles a response that is not the end of a command.
 func (s *session) untagged(line, rest []byte) error {
-	first, more := cutWord(rest)
-	name := upper(first)
+	first, more := cutBytes(rest)
+	c := s.working()
+	taken := c != nil && c.take != nil
+	if second, _ := cutBytes(more); taken && c.takes == "" && bytes.EqualFold(second, fetchWord) && len(first) > 0 && first[0] >= '0' && first[0] <= '9' {
+		return s.collect(c, line)
+	}
+	name := upper(string(first))
 	if statusWords[name] {
 		s.note(more)
 		s.noteCapabilities(line)
@@ -111,8 +109,6 @@ func (s *session) untagged(line, rest []byte) error {
 			return err
 		})
 	}
-	c := s.working()
-	taken := c != nil && c.take != nil
 	if name == "CAPABILITY" {
 		if s.noteCapabilities(line); taken && c.takes == name {
 			return nil
@@ -124,17 +120,40 @@ func (s *session) untagged(line, rest []byte) error {
 	}
 	second, _ := cutWord(more)
 	second = upper(second)
-	if taken && (second == "FETCH" && c.takes == "" || name == c.takes) {
-		return s.collect(c, bytes.Clone(line))
+	if taken && name == c.takes {
+		return s.collect(c, line)
 	}
 	return s.toClient(func() error {
 		// RFC 7162, Section 3.2.10.1: VANISHED (EARLIER) changes no numbers.
 		if second == "EXPUNGE" || name == "VANISHED" && second != "(EARLIER)" {
 			s.expunges++
 		}
+		s.notePlaces(name, second, string(first))
 		return s.relay(line)
 	})
 }
+
+// notePlaces notes what a response says of sequence numbers.
+func (s *session) notePlaces(name, second, first string) {
+	switch {
+	case name == "VANISHED":
+		if second != "(EARLIER)" {
+			s.places.clear() // until the next EXISTS
+		}
+	case second == "EXISTS", second == "EXPUNGE":
+		n, ok := number32(first)
+		switch {
+		case !ok:
+			s.places.clear()
+		case second == "EXISTS":
+			s.places.setExists(n)
+		default:
+			s.places.expunge(n)
+		}
+	}
+}
+
+var fetchWord = []byte("FETCH")
 
 // note takes from a status response what has to be known of a mailbox.
 func (s *session) note(text []byte) {
@@ -188,7 +207,7 @@ func (s *session) mostHeld() int64 {
 }
 
 // collect reads a response to FETCH as a whole and gives it to the command that
-// asked for it, or else to the client.
+// asked for it, or else to the client. line is used before s.ur is read again.
 func (s *session) collect(c *command, line []byte) error {
 	r := &response{}
 	total := 0
@@ -200,6 +219,8 @@ func (s *session) collect(c *command, line []byte) error {
 			return ErrTooLong
 		}
 		if ok {
+			line = bytes.Clone(line)
+			seg.text = line
 			seg.literal = spool.New(spool.Options{Memory: 64 << 10, Dir: s.p.SpoolDir})
 			if most := s.mostHeld(); l.size > most {
 				r.free()
@@ -220,7 +241,7 @@ func (s *session) collect(c *command, line []byte) error {
 			r.free()
 			return err
 		}
-		line = bytes.Clone(next)
+		line = next
 	}
 	s.out.Lock()
 	r.expunges = s.expunges

@@ -40,6 +40,7 @@ type session struct {
 	cw       lazyWriter
 	view     view
 	expunges int // how many responses have changed sequence numbers
+	places   places
 
 	upstream net.Conn
 	ur       *bufio.Reader
@@ -55,6 +56,7 @@ type session struct {
 	waiting atomic.Bool   // for the upstream to say something
 	done    chan struct{} // closed when the pump has ended
 	serial  int           // of our own commands
+	asked   time.Time     // when the upstream was last asked something
 
 	loggedInOK bool // the upstream has accepted a login
 	account    string
@@ -85,6 +87,9 @@ func (s *session) selectMailbox(m mailbox) {
 	s.pending.Lock()
 	s.mailbox = m
 	s.pending.Unlock()
+	s.out.Lock()
+	s.places.clear()
+	s.out.Unlock()
 	s.rendered.clear()
 }
 
@@ -110,7 +115,7 @@ type command struct {
 }
 
 func newSession(ctx context.Context, p *Proxy, conn net.Conn) *session {
-	s := &session{p: p, ctx: ctx, raw: conn, client: conn, cr: newBuffered(conn), cw: lazyWriter{dst: conn},
+	s := &session{p: p, ctx: ctx, raw: conn, client: conn, cr: newBuffered(conn), cw: lazyWriter{dst: hurried{conn}},
 		done: make(chan struct{})}
 	_, isTLS := conn.(*cryptotls.Conn)
 	s.view = view{startTLS: p.TLS != nil && !isTLS, login: isTLS || !p.RequireTLS}
@@ -175,9 +180,6 @@ func (s *session) serve() error {
 func (s *session) say(format string, args ...any) error {
 	s.out.Lock()
 	defer s.out.Unlock()
-	if err := s.patience(); err != nil {
-		return err
-	}
 	_, _ = fmt.Fprintf(&s.cw, format+"\r\n", args...) // cw keeps its error
 	return s.cw.Flush()
 }
@@ -299,7 +301,7 @@ func (s *session) startTLS(tag string) error {
 	}
 	s.out.Lock()
 	s.client, s.cr = conn, newBuffered(conn)
-	s.cw, s.view = lazyWriter{dst: conn}, view{login: true}
+	s.cw, s.view = lazyWriter{dst: hurried{conn}}, view{login: true}
 	s.out.Unlock()
 	if s.upstream == nil && s.p.Route == nil {
 		return s.connect(false, "")

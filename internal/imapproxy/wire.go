@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // Limits of what the two sides may say.
@@ -67,7 +68,7 @@ type literal struct {
 // literalAt finds the literal that a line ends with. Braces in a quoted string
 // are text.
 func literalAt(line []byte) (literal, bool) {
-	text := bytes.TrimRight(line, "\r\n")
+	text := trimEnd(line)
 	if len(text) == 0 || text[len(text)-1] != '}' || inQuotes(text) {
 		return literal{}, false
 	}
@@ -109,13 +110,32 @@ func inQuotes(text []byte) bool {
 
 // cutWord returns the first word of a line and what follows its blank.
 func cutWord(line []byte) (word string, rest []byte) {
-	line = bytes.TrimRight(line, "\r\n")
-	first, rest, _ := bytes.Cut(line, []byte(" "))
+	first, rest := cutBytes(line)
 	return string(first), rest
+}
+
+// cutBytes is cutWord within the line.
+func cutBytes(line []byte) (word, rest []byte) {
+	line = trimEnd(line)
+	if i := bytes.IndexByte(line, ' '); i >= 0 {
+		return line[:i], line[i+1:]
+	}
+	return line, nil
+}
+
+// trimEnd takes the end of a line off.
+func trimEnd(line []byte) []byte {
+	for len(line) > 0 && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
+		line = line[:len(line)-1]
+	}
+	return line
 }
 
 // upper returns ASCII text in upper case.
 func upper(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r >= 'a' && r <= 'z' }) {
+		return s
+	}
 	b := []byte(s)
 	for i, c := range b {
 		if c >= 'a' && c <= 'z' {
