@@ -93,8 +93,8 @@ func parseAttributes(contents []byte, limits *Limits) (Attributes, error) {
 func (a Attributes) encode() ([]byte, error) {
 	elems := make([][]byte, 0, len(a))
 	for _, attr := range a {
-		elem, err := der.Marshal(func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		elem, err := der.Marshal(func(b *der.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 				der.AddOID(b, attr.Type)
 				der.AddSetOf(b, asn1.SET, slices.Clone(attr.Values))
 			})
@@ -126,13 +126,13 @@ func sortSet(contents []byte) ([]byte, bool) {
 
 // retag returns a whole element with the given tag around contents.
 func retag(tag asn1.Tag, contents []byte) ([]byte, error) {
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(tag, func(b *cryptobyte.Builder) { b.AddBytes(contents) })
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(tag, func(b *der.Builder) { b.AddBytes(contents) })
 	})
 }
 
 // newAttribute returns an attribute with one value.
-func newAttribute(attrType OID, build func(b *cryptobyte.Builder)) (Attribute, error) {
+func newAttribute(attrType OID, build func(b *der.Builder)) (Attribute, error) {
 	value, err := der.Marshal(build)
 	return Attribute{Type: attrType, Values: [][]byte{value}}, err
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"io"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/alg"
@@ -58,7 +57,7 @@ func Authenticate(dst io.Writer, to []Recipient, opts *AuthenticateOptions) (io.
 	if err != nil {
 		return nil, err
 	}
-	prefix, err := der.Marshal(func(b *cryptobyte.Builder) {
+	prefix, err := der.Marshal(func(b *der.Builder) {
 		b.AddASN1Int64(0)
 		b.AddBytes(infos)
 		der.AddAlgorithm(b, AlgorithmIdentifier{OID: mac.OID})
@@ -87,11 +86,11 @@ func Authenticate(dst io.Writer, to []Recipient, opts *AuthenticateOptions) (io.
 
 // authSuffix returns authAttrs and mac: RFC 5652, Section 9.2.
 func authSuffix(mac alg.MAC, key []byte, o AuthenticateOptions, digest []byte) ([]byte, error) {
-	contentType, err := newAttribute(oid.AttrContentType, func(b *cryptobyte.Builder) { der.AddOID(b, o.ContentType) })
+	contentType, err := newAttribute(oid.AttrContentType, func(b *der.Builder) { der.AddOID(b, o.ContentType) })
 	if err != nil {
 		return nil, err
 	}
-	messageDigest, err := newAttribute(oid.AttrMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(digest) })
+	messageDigest, err := newAttribute(oid.AttrMessageDigest, func(b *der.Builder) { b.AddASN1OctetString(digest) })
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +108,8 @@ func authSuffix(mac alg.MAC, key []byte, o AuthenticateOptions, digest []byte) (
 	}
 	h := hmac.New(mac.Digest.New, key)
 	h.Write(message)
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(der.Context(2, true), func(b *cryptobyte.Builder) { b.AddBytes(contents) })
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(der.Context(2, true), func(b *der.Builder) { b.AddBytes(contents) })
 		b.AddASN1OctetString(h.Sum(nil))
 	})
 }

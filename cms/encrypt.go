@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"io"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/aead"
@@ -69,7 +68,7 @@ func Encrypt(dst io.Writer, to []Recipient, opts *EncryptOptions) (io.WriteClose
 	if c.AEAD() {
 		version = 0 // RFC 5083, Section 2.1
 	}
-	prefix, err := der.Marshal(func(b *cryptobyte.Builder) {
+	prefix, err := der.Marshal(func(b *der.Builder) {
 		b.AddASN1Int64(int64(version))
 		b.AddBytes(infos)
 	})
@@ -108,7 +107,7 @@ func EncryptWithKey(dst io.Writer, key []byte, opts *EncryptOptions) (io.WriteCl
 	if len(o.Unprotected) > 0 {
 		version = 2 // RFC 5652, Section 8
 	}
-	prefix, err := der.Marshal(func(b *cryptobyte.Builder) { b.AddASN1Int64(version) })
+	prefix, err := der.Marshal(func(b *der.Builder) { b.AddASN1Int64(version) })
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +134,7 @@ func wrapAll(to []Recipient, cek []byte) (set []byte, version int, err error) {
 			elems = append(elems, elem)
 		}
 	}
-	set, err = der.Marshal(func(b *cryptobyte.Builder) { der.AddSetOf(b, asn1.SET, elems) })
+	set, err = der.Marshal(func(b *der.Builder) { der.AddSetOf(b, asn1.SET, elems) })
 	return set, version, err
 }
 
@@ -153,7 +152,7 @@ func cipherLayout(dst io.Writer, outer OID, c alg.Cipher, iv, prefix []byte, o E
 	if err != nil {
 		return nil, err
 	}
-	info, err := der.Marshal(func(b *cryptobyte.Builder) {
+	info, err := der.Marshal(func(b *der.Builder) {
 		der.AddOID(b, contentType)
 		der.AddAlgorithm(b, algorithm)
 	})
@@ -240,7 +239,7 @@ func newSealing(dst io.Writer, c alg.Cipher, key, prefix []byte, o EncryptOption
 	if o.ContentType != "" && o.ContentType != TypeData && !o.Authenticated.Has(oid.AttrContentType) {
 		// RFC 5083, Section 2.1: the content type MUST be authenticated when it
 		// is not data.
-		attr, err := newAttribute(oid.AttrContentType, func(b *cryptobyte.Builder) { der.AddOID(b, o.ContentType) })
+		attr, err := newAttribute(oid.AttrContentType, func(b *der.Builder) { der.AddOID(b, o.ContentType) })
 		if err != nil {
 			return nil, usage("content type %q: %v", o.ContentType, err)
 		}
@@ -278,7 +277,7 @@ func newSealing(dst io.Writer, c alg.Cipher, key, prefix []byte, o EncryptOption
 		if err != nil {
 			return nil, err
 		}
-		return der.Marshal(func(b *cryptobyte.Builder) {
+		return der.Marshal(func(b *der.Builder) {
 			b.AddBytes(attrs)
 			b.AddASN1OctetString(tag[:])
 			b.AddBytes(unprotected)

@@ -83,16 +83,16 @@ func (id *CertificateID) read(s *cryptobyte.String, nested bool) bool {
 	return s.ReadASN1(&seq, der.Context(0, true)) && der.ReadOctets(&seq, &id.SubjectKeyID, -1)
 }
 
-func (id CertificateID) add(b *cryptobyte.Builder, nested bool) {
+func (id CertificateID) add(b *der.Builder, nested bool) {
 	switch {
 	case id.Issuer != nil:
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddBytes(id.Issuer)
-			b.AddASN1(asn1.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(id.Serial) })
+			b.AddASN1(asn1.INTEGER, func(b *der.Builder) { b.AddBytes(id.Serial) })
 		})
 	case nested:
-		b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1OctetString(id.SubjectKeyID) })
+		b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1OctetString(id.SubjectKeyID) })
 	default:
-		b.AddASN1(der.Context(0, false), func(b *cryptobyte.Builder) { b.AddBytes(id.SubjectKeyID) })
+		b.AddASN1(der.Context(0, false), func(b *der.Builder) { b.AddBytes(id.SubjectKeyID) })
 	}
 }

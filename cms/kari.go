@@ -53,22 +53,22 @@ func (k *KeyAgreeRecipientInfo) String() string {
 
 func (k *KeyAgreeRecipientInfo) minVersion() int { return 2 }
 
-func (k *KeyAgreeRecipientInfo) add(b *cryptobyte.Builder) {
-	b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) {
+func (k *KeyAgreeRecipientInfo) add(b *der.Builder) {
+	b.AddASN1(der.Context(1, true), func(b *der.Builder) {
 		b.AddASN1Int64(3)
-		b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) { // OriginatorPublicKey
+		b.AddASN1(der.Context(0, true), func(b *der.Builder) {
+			b.AddASN1(der.Context(1, true), func(b *der.Builder) { // OriginatorPublicKey
 				der.AddAlgorithm(b, k.OriginatorAlgorithm)
 				b.AddASN1BitString(k.OriginatorKey)
 			})
 		})
 		if k.UKM != nil {
-			b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) { b.AddASN1OctetString(k.UKM) })
+			b.AddASN1(der.Context(1, true), func(b *der.Builder) { b.AddASN1OctetString(k.UKM) })
 		}
 		der.AddAlgorithm(b, k.Algorithm)
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			for _, key := range k.Keys {
-				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 					key.ID.add(b, true)
 					b.AddASN1OctetString(key.EncryptedKey)
 				})
@@ -128,7 +128,7 @@ func (c *CertificateRecipient) agree(id CertificateID, pub crypto.PublicKey, cek
 	}
 	wrap := AlgorithmIdentifier{OID: wrapOID} // RFC 3565, Section 2.3.2: parameters absent
 	k := &KeyAgreeRecipientInfo{UKM: c.UKM, OriginatorAlgorithm: AlgorithmIdentifier{OID: e.algorithm}}
-	params, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddAlgorithm(b, wrap) })
+	params, err := der.Marshal(func(b *der.Builder) { der.AddAlgorithm(b, wrap) })
 	if err != nil {
 		return nil, err
 	}

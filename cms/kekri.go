@@ -33,10 +33,10 @@ func (k *KEKRecipientInfo) String() string {
 
 func (k *KEKRecipientInfo) minVersion() int { return 2 }
 
-func (k *KEKRecipientInfo) add(b *cryptobyte.Builder) {
-	b.AddASN1(der.Context(2, true), func(b *cryptobyte.Builder) {
+func (k *KEKRecipientInfo) add(b *der.Builder) {
+	b.AddASN1(der.Context(2, true), func(b *der.Builder) {
 		b.AddASN1Int64(4)
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1OctetString(k.KeyID) })
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { b.AddASN1OctetString(k.KeyID) })
 		der.AddAlgorithm(b, k.Algorithm)
 		b.AddASN1OctetString(k.EncryptedKey)
 	})

@@ -44,10 +44,10 @@ func (k *KEMRecipientInfo) String() string {
 // Section 6.1).
 func (k *KEMRecipientInfo) minVersion() int { return 3 }
 
-func (k *KEMRecipientInfo) add(b *cryptobyte.Builder) {
-	b.AddASN1(der.Context(4, true), func(b *cryptobyte.Builder) {
+func (k *KEMRecipientInfo) add(b *der.Builder) {
+	b.AddASN1(der.Context(4, true), func(b *der.Builder) {
 		der.AddOID(b, oid.ORIKEM)
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1Int64(0)
 			k.ID.add(b, false)
 			der.AddAlgorithm(b, k.Algorithm)
@@ -55,7 +55,7 @@ func (k *KEMRecipientInfo) add(b *cryptobyte.Builder) {
 			der.AddAlgorithm(b, k.KDF)
 			b.AddASN1Int64(int64(k.KEKLength))
 			if k.UKM != nil {
-				b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1OctetString(k.UKM) })
+				b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1OctetString(k.UKM) })
 			}
 			der.AddAlgorithm(b, k.Wrap)
 			b.AddASN1OctetString(k.EncryptedKey)

@@ -42,8 +42,8 @@ func (k *KeyTransRecipientInfo) minVersion() int {
 	return 0
 }
 
-func (k *KeyTransRecipientInfo) add(b *cryptobyte.Builder) {
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+func (k *KeyTransRecipientInfo) add(b *der.Builder) {
+	b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 		b.AddASN1Int64(int64(k.minVersion()))
 		k.ID.add(b, false)
 		der.AddAlgorithm(b, k.Algorithm)

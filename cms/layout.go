@@ -3,7 +3,6 @@ package cms
 import (
 	"io"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/ber"
@@ -38,7 +37,7 @@ const body = 2
 
 // newLayout puts frames into a ContentInfo.
 func newLayout(dst io.Writer, contentType OID, tag ber.Tag, frames ...frame) (*layout, error) {
-	id, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddOID(b, contentType) })
+	id, err := der.Marshal(func(b *der.Builder) { der.AddOID(b, contentType) })
 	if err != nil {
 		return nil, err
 	}
@@ -329,7 +328,7 @@ func (c *chunker) flush(tail ...byte) error {
 // encapLayout is the layout of a content type that encloses an
 // EncapsulatedContentInfo. prefix is what comes before that.
 func encapLayout(dst io.Writer, outer, contentType OID, prefix []byte) (*layout, error) {
-	id, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddOID(b, contentType) })
+	id, err := der.Marshal(func(b *der.Builder) { der.AddOID(b, contentType) })
 	if err != nil {
 		return nil, usage("content type %q: %v", contentType, err)
 	}
@@ -346,11 +345,11 @@ func marshalAlgorithms(algs []AlgorithmIdentifier) ([]byte, error) {
 			continue
 		}
 		seen[a.OID] = true
-		elem, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddAlgorithm(b, a) })
+		elem, err := der.Marshal(func(b *der.Builder) { der.AddAlgorithm(b, a) })
 		if err != nil {
 			return nil, err
 		}
 		elems = append(elems, elem)
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) { der.AddSetOf(b, asn1.SET, elems) })
+	return der.Marshal(func(b *der.Builder) { der.AddSetOf(b, asn1.SET, elems) })
 }

@@ -5,8 +5,6 @@ import (
 	"crypto"
 	"io"
 
-	"golang.org/x/crypto/cryptobyte"
-
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/ber"
 	"github.com/postseal/postseal/internal/der"
@@ -31,7 +29,7 @@ func Digest(dst io.Writer, digest crypto.Hash, contentType OID) (io.WriteCloser,
 	if contentType != TypeData {
 		version = 2
 	}
-	prefix, err := der.Marshal(func(b *cryptobyte.Builder) {
+	prefix, err := der.Marshal(func(b *der.Builder) {
 		b.AddASN1Int64(version)
 		der.AddAlgorithm(b, d.Algorithm())
 	})
@@ -44,7 +42,7 @@ func Digest(dst io.Writer, digest crypto.Hash, contentType OID) (io.WriteCloser,
 	}
 	h := d.New()
 	suffix := func() ([]byte, error) {
-		return der.Marshal(func(b *cryptobyte.Builder) { b.AddASN1OctetString(h.Sum(nil)) })
+		return der.Marshal(func(b *der.Builder) { b.AddASN1OctetString(h.Sum(nil)) })
 	}
 	size := h.Size() + ber.HeaderLen(ber.OctetString, int64(h.Size()))
 	return &contentWriter{layout: l, suffix: suffix, suffixSize: int64(size), transform: &plainTransform{sink: func(p []byte) { h.Write(p) }}}, nil
@@ -57,7 +55,7 @@ func Compress(dst io.Writer, contentType OID) (io.WriteCloser, error) {
 	if contentType == "" {
 		contentType = TypeData
 	}
-	prefix, err := der.Marshal(func(b *cryptobyte.Builder) {
+	prefix, err := der.Marshal(func(b *der.Builder) {
 		b.AddASN1Int64(0)
 		der.AddAlgorithm(b, AlgorithmIdentifier{OID: oid.ZLIB}) // RFC 3274, Section 2: parameters SHOULD be absent
 	})

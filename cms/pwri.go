@@ -35,8 +35,8 @@ func (p *PasswordRecipientInfo) String() string {
 
 func (p *PasswordRecipientInfo) minVersion() int { return 3 }
 
-func (p *PasswordRecipientInfo) add(b *cryptobyte.Builder) {
-	b.AddASN1(der.Context(3, true), func(b *cryptobyte.Builder) {
+func (p *PasswordRecipientInfo) add(b *der.Builder) {
+	b.AddASN1(der.Context(3, true), func(b *der.Builder) {
 		b.AddASN1Int64(0)
 		der.AddAlgorithmTagged(b, p.Derivation, der.Context(0, true))
 		der.AddAlgorithm(b, p.Algorithm)
@@ -96,8 +96,8 @@ func (p *Password) Wrap(cek []byte) ([]RecipientInfo, error) {
 	if info.EncryptedKey, err = keywrap.WrapPWRI(block, iv, cek); err != nil {
 		return nil, err
 	}
-	info.Derivation.Parameters, err = der.Marshal(func(b *cryptobyte.Builder) { // PBKDF2-params, RFC 8018
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	info.Derivation.Parameters, err = der.Marshal(func(b *der.Builder) { // PBKDF2-params, RFC 8018
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1OctetString(salt)
 			b.AddASN1Int64(int64(iterations))
 			der.AddAlgorithm(b, der.WithNull(oid.HMACSHA256))
@@ -106,7 +106,7 @@ func (p *Password) Wrap(cek []byte) ([]RecipientInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	info.Algorithm.Parameters, err = der.Marshal(func(b *cryptobyte.Builder) {
+	info.Algorithm.Parameters, err = der.Marshal(func(b *der.Builder) {
 		inner, aerr := c.Algorithm(iv)
 		if aerr != nil {
 			b.SetError(aerr)

@@ -31,7 +31,7 @@ type RecipientInfo interface {
 	// String describes the recipient in a line: how, and for whom.
 	String() string
 
-	add(b *cryptobyte.Builder)
+	add(b *der.Builder)
 	// minVersion is the EnvelopedData version that the presence of this
 	// RecipientInfo asks for (RFC 5652, Section 6.1).
 	minVersion() int
@@ -77,8 +77,8 @@ func (o *OtherRecipientInfo) String() string { return "other recipient of type "
 
 func (o *OtherRecipientInfo) minVersion() int { return 3 }
 
-func (o *OtherRecipientInfo) add(b *cryptobyte.Builder) {
-	b.AddASN1(der.Context(4, true), func(b *cryptobyte.Builder) {
+func (o *OtherRecipientInfo) add(b *der.Builder) {
+	b.AddASN1(der.Context(4, true), func(b *der.Builder) {
 		der.AddOID(b, o.Type)
 		b.AddBytes(o.Value)
 	})

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/ber"
@@ -157,13 +156,13 @@ func (d *DetachedSigner) Finish(dst io.Writer) error {
 
 // writeDetached writes a SignedData without eContent.
 func writeDetached(dst io.Writer, contentType OID, prefix, suffix []byte) error {
-	message, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	message, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddOID(b, TypeSignedData)
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
-				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) {
+				b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 					b.AddBytes(prefix)
-					b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { der.AddOID(b, contentType) })
+					b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { der.AddOID(b, contentType) })
 					b.AddBytes(suffix)
 				})
 			})
@@ -186,9 +185,9 @@ func WriteCertificates(dst io.Writer, certs []*pki.Certificate, crls [][]byte) e
 	if err != nil {
 		return err
 	}
-	suffix, err := der.Marshal(func(b *cryptobyte.Builder) {
+	suffix, err := der.Marshal(func(b *der.Builder) {
 		addCertificates(b, certs, crls)
-		b.AddASN1(asn1.SET, func(*cryptobyte.Builder) {})
+		b.AddASN1(asn1.SET, func(*der.Builder) {})
 	})
 	if err != nil {
 		return err

@@ -59,8 +59,8 @@ func parseSignerInfo(raw []byte, limits *Limits) (*signerInfo, error) {
 	return si, err
 }
 
-func (si *signerInfo) add(b *cryptobyte.Builder) {
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+func (si *signerInfo) add(b *der.Builder) {
+	b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 		version := int64(1) // RFC 5652, Section 5.3: 3 with a key identifier
 		if si.id.Issuer == nil {
 			version = 3
@@ -69,7 +69,7 @@ func (si *signerInfo) add(b *cryptobyte.Builder) {
 		si.id.add(b, false)
 		der.AddAlgorithm(b, si.digest)
 		if si.hasSigned {
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddBytes(si.rawSigned) })
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddBytes(si.rawSigned) })
 		}
 		der.AddAlgorithm(b, si.signatureAlg)
 		b.AddASN1OctetString(si.signature)
@@ -79,7 +79,7 @@ func (si *signerInfo) add(b *cryptobyte.Builder) {
 				b.SetError(err)
 				return
 			}
-			b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) { b.AddBytes(contents) })
+			b.AddASN1(der.Context(1, true), func(b *der.Builder) { b.AddBytes(contents) })
 		}
 	})
 }
@@ -221,16 +221,16 @@ func readESSCertID(value []byte, v2 bool) (digest alg.Digest, certHash []byte, o
 func newSigningCertificate(cert *pki.Certificate) (Attribute, error) {
 	h := crypto.SHA256.New()
 	h.Write(cert.Raw)
-	return newAttribute(oid.AttrSigningCertV2, func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { // SigningCertificateV2
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { // certs
-				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { // ESSCertIDv2
+	return newAttribute(oid.AttrSigningCertV2, func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // SigningCertificateV2
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // certs
+				b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // ESSCertIDv2
 					b.AddASN1OctetString(h.Sum(nil))
-					b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { // IssuerSerial
-						b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-							b.AddASN1(der.Context(4, true), func(b *cryptobyte.Builder) { b.AddBytes(cert.RawIssuer) })
+					b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // IssuerSerial
+						b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
+							b.AddASN1(der.Context(4, true), func(b *der.Builder) { b.AddBytes(cert.RawIssuer) })
 						})
-						b.AddASN1(asn1.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(cert.Serial) })
+						b.AddASN1(asn1.INTEGER, func(b *der.Builder) { b.AddBytes(cert.Serial) })
 					})
 				})
 			})

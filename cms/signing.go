@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/alg"
@@ -129,7 +128,7 @@ func signedPrefix(version int64, digests []AlgorithmIdentifier) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
 		b.AddASN1Int64(version)
 		b.AddBytes(set)
 	})
@@ -161,7 +160,7 @@ func (s *signing) tail(infos [][]byte) ([]byte, error) {
 		}
 	}
 	certs = append(certs, s.opts.Certificates...)
-	return der.Marshal(func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
 		addCertificates(b, certs, s.opts.CRLs)
 		der.AddSetOf(b, asn1.SET, infos)
 	})
@@ -234,18 +233,18 @@ func (p *preparedSigner) attributes(contentType OID, digest []byte, at time.Time
 		attrs = append(attrs, attr)
 	}
 	if contentType != "" {
-		push(newAttribute(oid.AttrContentType, func(b *cryptobyte.Builder) { der.AddOID(b, contentType) }))
+		push(newAttribute(oid.AttrContentType, func(b *der.Builder) { der.AddOID(b, contentType) }))
 	}
-	push(newAttribute(oid.AttrMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(digest) }))
+	push(newAttribute(oid.AttrMessageDigest, func(b *der.Builder) { b.AddASN1OctetString(digest) }))
 	if !p.Signed.Has(oid.AttrSigningTime) {
-		push(newAttribute(oid.AttrSigningTime, func(b *cryptobyte.Builder) { der.AddTime(b, at) }))
+		push(newAttribute(oid.AttrSigningTime, func(b *der.Builder) { der.AddTime(b, at) }))
 	}
 	if !p.Signed.Has(oid.AttrSigningCertV2) {
 		push(newSigningCertificate(p.Certificate))
 	}
 	if !p.Signed.Has(oid.AttrAlgorithmProtection) {
-		push(newAttribute(oid.AttrAlgorithmProtection, func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		push(newAttribute(oid.AttrAlgorithmProtection, func(b *der.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 				der.AddAlgorithm(b, p.sig.Digest.Algorithm())
 				der.AddAlgorithmTagged(b, p.algorithm, der.Context(1, true))
 			})
@@ -286,7 +285,7 @@ func (p *preparedSigner) sign(contentType OID, digest []byte, at time.Time) ([]b
 }
 
 // addCertificates appends the fields certificates and crls, without doubles.
-func addCertificates(b *cryptobyte.Builder, certs []*pki.Certificate, crls [][]byte) {
+func addCertificates(b *der.Builder, certs []*pki.Certificate, crls [][]byte) {
 	var raws [][]byte
 	for _, c := range certs {
 		raws = append(raws, c.Raw)

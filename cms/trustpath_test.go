@@ -12,10 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
-	"golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/pki"
 )
@@ -43,12 +42,16 @@ func stapled(t *testing.T, ca *testpki.CA, c *x509.Certificate, status int) []by
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b cryptobyte.Builder
-	b.AddASN1(asn1.Tag(1).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
-		b.AddBytes([]byte{0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x10, 0x02}) // id-ri-ocsp-response
-		b.AddBytes(raw)
+	choice, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(der.Context(1, true), func(b *der.Builder) {
+			b.AddBytes([]byte{0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x10, 0x02}) // id-ri-ocsp-response
+			b.AddBytes(raw)
+		})
 	})
-	return b.BytesOrPanic()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return choice
 }
 
 func certsOf(certs ...*x509.Certificate) []*pki.Certificate {

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/alg"
@@ -110,9 +109,9 @@ type p12Writer struct {
 	iterations int
 }
 
-func sequence(b *cryptobyte.Builder, f func(b *cryptobyte.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
+func sequence(b *der.Builder, f func(b *der.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
 
-func explicit(b *cryptobyte.Builder, f func(b *cryptobyte.Builder)) {
+func explicit(b *der.Builder, f func(b *der.Builder)) {
 	b.AddASN1(der.Context(0, true), f)
 }
 
@@ -127,8 +126,8 @@ func (w *p12Writer) pfx(key []byte, id Identity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	safe, err := der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	safe, err := der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			b.AddBytes(certs)
 			b.AddBytes(keys)
 		})
@@ -140,12 +139,12 @@ func (w *p12Writer) pfx(key []byte, id Identity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			b.AddASN1Int64(3)
-			sequence(b, func(b *cryptobyte.Builder) {
+			sequence(b, func(b *der.Builder) {
 				der.AddOID(b, oid.Data)
-				explicit(b, func(b *cryptobyte.Builder) { b.AddASN1OctetString(safe) })
+				explicit(b, func(b *der.Builder) { b.AddASN1OctetString(safe) })
 			})
 			b.AddBytes(mac)
 		})
@@ -155,8 +154,8 @@ func (w *p12Writer) pfx(key []byte, id Identity) ([]byte, error) {
 // certSafe writes the certificates as a ContentInfo of EncryptedData (RFC 5652,
 // Section 8).
 func (w *p12Writer) certSafe(id Identity) ([]byte, error) {
-	plain, err := der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	plain, err := der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			addCertBag(b, id.Certificate, id.Certificate)
 			for _, c := range id.Chain {
 				addCertBag(b, c, id.Certificate)
@@ -170,16 +169,16 @@ func (w *p12Writer) certSafe(id Identity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			der.AddOID(b, oid.EncryptedData)
-			explicit(b, func(b *cryptobyte.Builder) {
-				sequence(b, func(b *cryptobyte.Builder) {
+			explicit(b, func(b *der.Builder) {
+				sequence(b, func(b *der.Builder) {
 					b.AddASN1Int64(0)
-					sequence(b, func(b *cryptobyte.Builder) {
+					sequence(b, func(b *der.Builder) {
 						der.AddOID(b, oid.Data)
 						der.AddAlgorithm(b, algorithm)
-						b.AddASN1(der.Context(0, false), func(b *cryptobyte.Builder) { b.AddBytes(encrypted) })
+						b.AddASN1(der.Context(0, false), func(b *der.Builder) { b.AddBytes(encrypted) })
 					})
 				})
 			})
@@ -189,13 +188,13 @@ func (w *p12Writer) certSafe(id Identity) ([]byte, error) {
 
 // addCertBag writes a CertBag (RFC 7292, Section 4.2.3). The certificate of the
 // key is marked as that.
-func addCertBag(b *cryptobyte.Builder, c, own *pki.Certificate) {
-	sequence(b, func(b *cryptobyte.Builder) {
+func addCertBag(b *der.Builder, c, own *pki.Certificate) {
+	sequence(b, func(b *der.Builder) {
 		der.AddOID(b, oid.BagCert)
-		explicit(b, func(b *cryptobyte.Builder) {
-			sequence(b, func(b *cryptobyte.Builder) {
+		explicit(b, func(b *der.Builder) {
+			sequence(b, func(b *der.Builder) {
 				der.AddOID(b, oid.CertTypeX509)
-				explicit(b, func(b *cryptobyte.Builder) { b.AddASN1OctetString(c.Raw) })
+				explicit(b, func(b *der.Builder) { b.AddASN1OctetString(c.Raw) })
 			})
 		})
 		if c == own {
@@ -206,12 +205,12 @@ func addCertBag(b *cryptobyte.Builder, c, own *pki.Certificate) {
 
 // addLocalKeyID writes the attribute that holds key and certificate together
 // (RFC 2985, Section 5.5.2).
-func addLocalKeyID(b *cryptobyte.Builder, cert *pki.Certificate) {
+func addLocalKeyID(b *der.Builder, cert *pki.Certificate) {
 	sum := sha1.Sum(cert.Raw) // what others take; it is a name and no more
-	b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	b.AddASN1(asn1.SET, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			der.AddOID(b, oid.AttrLocalKeyID)
-			b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) { b.AddASN1OctetString(sum[:]) })
+			b.AddASN1(asn1.SET, func(b *der.Builder) { b.AddASN1OctetString(sum[:]) })
 		})
 	})
 }
@@ -223,12 +222,12 @@ func (w *p12Writer) keySafe(key []byte, id Identity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	safe, err := der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
-			sequence(b, func(b *cryptobyte.Builder) {
+	safe, err := der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
+			sequence(b, func(b *der.Builder) {
 				der.AddOID(b, oid.BagShroudedKey)
-				explicit(b, func(b *cryptobyte.Builder) {
-					sequence(b, func(b *cryptobyte.Builder) {
+				explicit(b, func(b *der.Builder) {
+					sequence(b, func(b *der.Builder) {
 						der.AddAlgorithm(b, algorithm)
 						b.AddASN1OctetString(encrypted)
 					})
@@ -240,10 +239,10 @@ func (w *p12Writer) keySafe(key []byte, id Identity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			der.AddOID(b, oid.Data)
-			explicit(b, func(b *cryptobyte.Builder) { b.AddASN1OctetString(safe) })
+			explicit(b, func(b *der.Builder) { b.AddASN1OctetString(safe) })
 		})
 	})
 }
@@ -263,8 +262,8 @@ func (w *p12Writer) encrypt(plain []byte) (der.Algorithm, []byte, error) {
 	iv := pkcs12Key(sha1.New, forIV, form, salt, w.iterations, des.BlockSize)
 	out := alg.PadBlocks(plain, des.BlockSize)
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(out, out)
-	params, err := der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	params, err := der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			b.AddASN1OctetString(salt)
 			b.AddASN1Int64(int64(w.iterations))
 		})
@@ -293,11 +292,11 @@ func (w *p12Writer) pbmac1(safe []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	params, err := der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
-			sequence(b, func(b *cryptobyte.Builder) {
+	params, err := der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
+			sequence(b, func(b *der.Builder) {
 				der.AddOID(b, oid.PBKDF2)
-				sequence(b, func(b *cryptobyte.Builder) {
+				sequence(b, func(b *der.Builder) {
 					b.AddASN1OctetString(salt)
 					b.AddASN1Int64(int64(w.iterations))
 					// RFC 9579, Section 4: the length MUST be there.
@@ -317,9 +316,9 @@ func (w *p12Writer) pbmac1(safe []byte) ([]byte, error) {
 }
 
 func macData(algorithm der.Algorithm, sum, salt []byte, iterations int) ([]byte, error) {
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
-			sequence(b, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
+			sequence(b, func(b *der.Builder) {
 				der.AddAlgorithm(b, algorithm)
 				b.AddASN1OctetString(sum)
 			})

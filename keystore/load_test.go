@@ -9,7 +9,6 @@ import (
 	"slices"
 	"testing"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"software.sslmate.com/src/go-pkcs12"
@@ -165,13 +164,13 @@ func TestPKCS12Tampered(t *testing.T) {
 // encrypted builds an EncryptedPrivateKeyInfo under PBES2.
 func encrypted(t *testing.T, kdf der.Algorithm) []byte {
 	t.Helper()
-	out, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	out, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 				der.AddOID(b, oid.PBES2)
-				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 					der.AddAlgorithm(b, kdf)
-					b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+					b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 						der.AddOID(b, oid.AES128CBC)
 						b.AddASN1OctetString(make([]byte, 16))
 					})
@@ -188,8 +187,8 @@ func encrypted(t *testing.T, kdf der.Algorithm) []byte {
 
 func kdfParams(t *testing.T, numbers ...int64) []byte {
 	t.Helper()
-	out, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	out, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1OctetString([]byte("saltsalt"))
 			for _, n := range numbers {
 				b.AddASN1Int64(n)

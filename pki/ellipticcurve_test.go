@@ -8,7 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/alg"
@@ -49,13 +48,13 @@ func newDomainSpec(curve elliptic.Curve) *domainSpec {
 func (d *domainSpec) write(t *testing.T) []byte {
 	t.Helper()
 	size := (d.p.BitLen() + 7) / 8
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		b.AddASN1Int64(d.version)
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddOID(b, d.field)
 			b.AddASN1BigInt(d.p)
 		})
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1OctetString(d.a.FillBytes(make([]byte, max(size, (d.a.BitLen()+7)/8))))
 			b.AddASN1OctetString(d.b.FillBytes(make([]byte, max(size, (d.b.BitLen()+7)/8))))
 			if d.seed != nil {

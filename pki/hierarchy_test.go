@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -56,7 +55,7 @@ func (s *spec) drop(id oid.OID) {
 }
 
 // enc builds DER and fails the test when it cannot be built.
-func enc(t testing.TB, f func(b *cryptobyte.Builder)) []byte {
+func enc(t testing.TB, f func(b *der.Builder)) []byte {
 	t.Helper()
 	out, err := der.Marshal(f)
 	if err != nil {
@@ -65,9 +64,9 @@ func enc(t testing.TB, f func(b *cryptobyte.Builder)) []byte {
 	return out
 }
 
-func encSeq(t testing.TB, f func(b *cryptobyte.Builder)) []byte {
+func encSeq(t testing.TB, f func(b *der.Builder)) []byte {
 	t.Helper()
-	return enc(t, func(b *cryptobyte.Builder) { b.AddASN1(asn1.SEQUENCE, f) })
+	return enc(t, func(b *der.Builder) { b.AddASN1(asn1.SEQUENCE, f) })
 }
 
 // make signs the certificate.
@@ -77,18 +76,18 @@ func (s *spec) make(t testing.TB) *Certificate {
 	if s.hash == crypto.SHA1 {
 		alg.OID, hash = oid.ECDSAWithSHA1, s.hash
 	}
-	tbs := encSeq(t, func(b *cryptobyte.Builder) {
+	tbs := encSeq(t, func(b *der.Builder) {
 		if s.version > 1 {
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1Int64(int64(s.version - 1)) })
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1Int64(int64(s.version - 1)) })
 		}
 		b.AddASN1Int64(s.serial)
 		der.AddAlgorithm(b, alg)
 		b.AddBytes(s.issuer)
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { der.AddTime(b, s.from); der.AddTime(b, s.to) })
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { der.AddTime(b, s.from); der.AddTime(b, s.to) })
 		b.AddBytes(s.subject)
 		b.AddBytes(s.spki)
 		if s.version == 3 && len(s.exts) > 0 {
-			b.AddASN1(der.Context(3, true), func(b *cryptobyte.Builder) { b.AddASN1(asn1.SEQUENCE, s.addExtensions) })
+			b.AddASN1(der.Context(3, true), func(b *der.Builder) { b.AddASN1(asn1.SEQUENCE, s.addExtensions) })
 		}
 	})
 	digest := hash.New()
@@ -100,16 +99,16 @@ func (s *spec) make(t testing.TB) *Certificate {
 	if s.broken {
 		sig[len(sig)-1] ^= 1
 	}
-	return parseOrFail(t, "made", encSeq(t, func(b *cryptobyte.Builder) {
+	return parseOrFail(t, "made", encSeq(t, func(b *der.Builder) {
 		b.AddBytes(tbs)
 		der.AddAlgorithm(b, alg)
 		b.AddASN1BitString(sig)
 	}))
 }
 
-func (s *spec) addExtensions(b *cryptobyte.Builder) {
+func (s *spec) addExtensions(b *der.Builder) {
 	for _, e := range s.exts {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddOID(b, e.OID)
 			if e.Critical {
 				b.AddASN1Boolean(true)
@@ -122,7 +121,7 @@ func (s *spec) addExtensions(b *cryptobyte.Builder) {
 // dn builds a Name with an organisation, a common name and perhaps an address.
 func dn(t testing.TB, org, cn, email string) []byte {
 	t.Helper()
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		for _, a := range []struct {
 			id    oid.OID
 			tag   asn1.Tag
@@ -131,10 +130,10 @@ func dn(t testing.TB, org, cn, email string) []byte {
 			if a.value == "" {
 				continue
 			}
-			b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) {
-				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1(asn1.SET, func(b *der.Builder) {
+				b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 					der.AddOID(b, a.id)
-					b.AddASN1(a.tag, func(b *cryptobyte.Builder) { b.AddBytes([]byte(a.value)) })
+					b.AddASN1(a.tag, func(b *der.Builder) { b.AddBytes([]byte(a.value)) })
 				})
 			})
 		}
@@ -145,7 +144,7 @@ func dn(t testing.TB, org, cn, email string) []byte {
 
 func extBasic(t testing.TB, ca bool, path int) []byte {
 	t.Helper()
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		if ca {
 			b.AddASN1Boolean(true)
 		}
@@ -167,14 +166,14 @@ func extUsage(t testing.TB, usage x509.KeyUsage) []byte {
 	for unused < 7 && octet>>unused&1 == 0 {
 		unused++
 	}
-	return enc(t, func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.BIT_STRING, func(b *cryptobyte.Builder) { b.AddBytes([]byte{unused, octet}) })
+	return enc(t, func(b *der.Builder) {
+		b.AddASN1(asn1.BIT_STRING, func(b *der.Builder) { b.AddBytes([]byte{unused, octet}) })
 	})
 }
 
 func extOIDs(t testing.TB, ids ...oid.OID) []byte {
 	t.Helper()
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		for _, id := range ids {
 			der.AddOID(b, id)
 		}
@@ -183,28 +182,28 @@ func extOIDs(t testing.TB, ids ...oid.OID) []byte {
 
 func extPolicyList(t testing.TB, ids ...oid.OID) []byte {
 	t.Helper()
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		for _, id := range ids {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { der.AddOID(b, id) })
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { der.AddOID(b, id) })
 		}
 	})
 }
 
 func extMappings(t testing.TB, pairs ...oid.OID) []byte {
 	t.Helper()
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		for i := 0; i+1 < len(pairs); i += 2 {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { der.AddOID(b, pairs[i]); der.AddOID(b, pairs[i+1]) })
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { der.AddOID(b, pairs[i]); der.AddOID(b, pairs[i+1]) })
 		}
 	})
 }
 
 func extConstraintsOnPolicies(t testing.TB, explicit, mapping int) []byte {
 	t.Helper()
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		for i, n := range []int{explicit, mapping} {
 			if n >= 0 {
-				b.AddASN1(der.Context(uint8(i), false), func(b *cryptobyte.Builder) { b.AddUint8(uint8(n)) })
+				b.AddASN1(der.Context(uint8(i), false), func(b *der.Builder) { b.AddUint8(uint8(n)) })
 			}
 		}
 	})
@@ -214,11 +213,11 @@ func extKeyID(t testing.TB, spki []byte, authority bool) []byte {
 	t.Helper()
 	id := sha1.Sum(spki)
 	if authority {
-		return encSeq(t, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(0, false), func(b *cryptobyte.Builder) { b.AddBytes(id[:]) })
+		return encSeq(t, func(b *der.Builder) {
+			b.AddASN1(der.Context(0, false), func(b *der.Builder) { b.AddBytes(id[:]) })
 		})
 	}
-	return enc(t, func(b *cryptobyte.Builder) { b.AddASN1OctetString(id[:]) })
+	return enc(t, func(b *der.Builder) { b.AddASN1OctetString(id[:]) })
 }
 
 // A gn is a GeneralName: its tag number and its content.
@@ -227,13 +226,13 @@ type gn struct {
 	content string
 }
 
-func (g gn) add(b *cryptobyte.Builder) {
-	b.AddASN1(der.Context(g.n, g.n == 0 || g.n == 4), func(b *cryptobyte.Builder) { b.AddBytes([]byte(g.content)) })
+func (g gn) add(b *der.Builder) {
+	b.AddASN1(der.Context(g.n, g.n == 0 || g.n == 4), func(b *der.Builder) { b.AddBytes([]byte(g.content)) })
 }
 
 func extNames(t testing.TB, names ...gn) []byte {
 	t.Helper()
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		for _, g := range names {
 			g.add(b)
 		}
@@ -242,12 +241,12 @@ func extNames(t testing.TB, names ...gn) []byte {
 
 func extSubtrees(t testing.TB, permitted, excluded []gn) []byte {
 	t.Helper()
-	return encSeq(t, func(b *cryptobyte.Builder) {
+	return encSeq(t, func(b *der.Builder) {
 		for i, list := range [][]gn{permitted, excluded} {
 			if len(list) == 0 {
 				continue
 			}
-			b.AddASN1(der.Context(uint8(i), true), func(b *cryptobyte.Builder) {
+			b.AddASN1(der.Context(uint8(i), true), func(b *der.Builder) {
 				for _, g := range list {
 					b.AddASN1(asn1.SEQUENCE, g.add)
 				}

@@ -20,7 +20,6 @@ import (
 	"filippo.io/mldsa"
 	"github.com/cloudflare/circl/sign/ed448"
 	"github.com/cloudflare/circl/sign/slhdsa"
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/alg"
@@ -68,15 +67,15 @@ func (s spec) signBy(t *testing.T, key crypto.Signer) *Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tbs := encSeq(t, func(b *cryptobyte.Builder) {
-		b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1Int64(2) })
+	tbs := encSeq(t, func(b *der.Builder) {
+		b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1Int64(2) })
 		b.AddASN1Int64(s.serial)
 		der.AddAlgorithm(b, a)
 		b.AddBytes(s.issuer)
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { der.AddTime(b, s.from); der.AddTime(b, s.to) })
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { der.AddTime(b, s.from); der.AddTime(b, s.to) })
 		b.AddBytes(s.subject)
 		b.AddBytes(s.spki)
-		b.AddASN1(der.Context(3, true), func(b *cryptobyte.Builder) { b.AddASN1(asn1.SEQUENCE, s.addExtensions) })
+		b.AddASN1(der.Context(3, true), func(b *der.Builder) { b.AddASN1(asn1.SEQUENCE, s.addExtensions) })
 	})
 	var digest []byte
 	if !sig.Whole() {
@@ -88,7 +87,7 @@ func (s spec) signBy(t *testing.T, key crypto.Signer) *Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parseOrFail(t, "made", encSeq(t, func(b *cryptobyte.Builder) {
+	return parseOrFail(t, "made", encSeq(t, func(b *der.Builder) {
 		b.AddBytes(tbs)
 		der.AddAlgorithm(b, a)
 		b.AddASN1BitString(value)
@@ -341,10 +340,10 @@ func TestRestrictedPSS(t *testing.T) {
 // TestOddAddresses reads certificates whose names crypto/x509 refuses.
 func TestOddAddresses(t *testing.T) {
 	utf8Mailbox := func(content []byte) gn {
-		return gn{0, string(enc(t, func(b *cryptobyte.Builder) {
+		return gn{0, string(enc(t, func(b *der.Builder) {
 			der.AddOID(b, oid.SmtpUTF8Mailbox)
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
-				b.AddASN1(asn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes(content) })
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) {
+				b.AddASN1(asn1.UTF8String, func(b *der.Builder) { b.AddBytes(content) })
 			})
 		}))}
 	}

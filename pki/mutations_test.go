@@ -3,8 +3,7 @@ package pki
 import (
 	"crypto/x509"
 
-	"golang.org/x/crypto/cryptobyte"
-
+	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
 )
 
@@ -202,7 +201,7 @@ func mutateInhibitAny(h *hierarchy) {
 		return
 	}
 	n := h.rng.IntN(3)
-	s.set(extInhibitAnyPolicy, h.critical(), enc(h.t, func(b *cryptobyte.Builder) { b.AddASN1Int64(int64(n)) }))
+	s.set(extInhibitAnyPolicy, h.critical(), enc(h.t, func(b *der.Builder) { b.AddASN1Int64(int64(n)) }))
 	h.mark("inhibitAnyPolicy")
 }
 

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -20,14 +19,14 @@ type av struct {
 // name builds a Name of RDNs.
 func name(t *testing.T, rdns ...[]av) []byte {
 	t.Helper()
-	out, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	out, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			for _, rdn := range rdns {
-				b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) {
+				b.AddASN1(asn1.SET, func(b *der.Builder) {
 					for _, a := range rdn {
-						b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+						b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 							der.AddOID(b, a.typ)
-							b.AddASN1(a.tag, func(b *cryptobyte.Builder) { b.AddBytes([]byte(a.value)) })
+							b.AddASN1(a.tag, func(b *der.Builder) { b.AddBytes([]byte(a.value)) })
 						})
 					}
 				})

@@ -62,12 +62,12 @@ func NewOCSPRequest(c, issuer *Certificate, opts OCSPRequestOptions) (*OCSPReque
 	}
 	r := &OCSPRequest{}
 	var err error
-	r.CertID, err = der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	r.CertID, err = der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddAlgorithm(b, der.WithNull(digest.OID))
 			b.AddASN1OctetString(sum(digest, c.RawIssuer))
 			b.AddASN1OctetString(sum(digest, key))
-			b.AddASN1(asn1.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(c.Serial) })
+			b.AddASN1(asn1.INTEGER, func(b *der.Builder) { b.AddBytes(c.Serial) })
 		})
 	})
 	if err != nil {
@@ -88,22 +88,22 @@ func NewOCSPRequest(c, issuer *Certificate, opts OCSPRequestOptions) (*OCSPReque
 //	OCSPRequest ::= SEQUENCE { tbsRequest TBSRequest, … }
 //	TBSRequest  ::= SEQUENCE { …, requestList SEQUENCE OF SEQUENCE { reqCert CertID, … },
 //	                           requestExtensions [2] EXPLICIT Extensions OPTIONAL }
-func (r *OCSPRequest) marshal(b *cryptobyte.Builder) {
-	sequence := func(b *cryptobyte.Builder, f func(b *cryptobyte.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
-	sequence(b, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
-			sequence(b, func(b *cryptobyte.Builder) {
-				sequence(b, func(b *cryptobyte.Builder) { b.AddBytes(r.CertID) })
+func (r *OCSPRequest) marshal(b *der.Builder) {
+	sequence := func(b *der.Builder, f func(b *der.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
+	sequence(b, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
+			sequence(b, func(b *der.Builder) {
+				sequence(b, func(b *der.Builder) { b.AddBytes(r.CertID) })
 			})
 			if r.Nonce == nil {
 				return
 			}
-			b.AddASN1(der.Context(2, true), func(b *cryptobyte.Builder) {
-				sequence(b, func(b *cryptobyte.Builder) {
-					sequence(b, func(b *cryptobyte.Builder) {
+			b.AddASN1(der.Context(2, true), func(b *der.Builder) {
+				sequence(b, func(b *der.Builder) {
+					sequence(b, func(b *der.Builder) {
 						der.AddOID(b, ocspNonce)
 						// RFC 9654, Section 2.1: Nonce ::= OCTET STRING (SIZE(1..128))
-						b.AddASN1(asn1.OCTET_STRING, func(b *cryptobyte.Builder) { b.AddASN1OctetString(r.Nonce) })
+						b.AddASN1(asn1.OCTET_STRING, func(b *der.Builder) { b.AddASN1OctetString(r.Nonce) })
 					})
 				})
 			})

@@ -199,7 +199,7 @@ func fromFields(c *x509.Certificate) *Certificate {
 		KeyUsage: c.KeyUsage, HasKeyUsage: c.KeyUsage != 0, IsCA: c.IsCA, Signature: c.Signature,
 	}
 	if c.SerialNumber != nil {
-		b, err := der.Marshal(func(b *cryptobyte.Builder) { b.AddASN1BigInt(c.SerialNumber) })
+		b, err := der.Marshal(func(b *der.Builder) { b.AddASN1BigInt(c.SerialNumber) })
 		s, content := cryptobyte.String(b), cryptobyte.String(nil)
 		if err == nil && s.ReadASN1(&content, asn1.INTEGER) {
 			out.Serial = content

@@ -18,7 +18,6 @@ import (
 	//lint:ignore SA1019 certificates with DSA keys have to be read (RFC 4134)
 	"crypto/dsa"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -189,8 +188,8 @@ func TestIssuedKeys(t *testing.T) {
 
 func spki(t *testing.T, alg der.Algorithm, bits []byte) []byte {
 	t.Helper()
-	out, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	out, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddAlgorithm(b, alg)
 			b.AddASN1BitString(bits)
 		})
@@ -203,7 +202,7 @@ func spki(t *testing.T, alg der.Algorithm, bits []byte) []byte {
 
 func named(t *testing.T, curve oid.OID) []byte {
 	t.Helper()
-	out, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddOID(b, curve) })
+	out, err := der.Marshal(func(b *der.Builder) { der.AddOID(b, curve) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,8 +231,8 @@ func TestCompressedPoints(t *testing.T) {
 }
 
 func TestBadKeys(t *testing.T) {
-	huge, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	huge, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1BigInt(new(big.Int).Lsh(big.NewInt(1), maxRSABits))
 			b.AddASN1Int64(65537)
 		})

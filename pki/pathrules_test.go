@@ -7,8 +7,6 @@ import (
 	"errors"
 	"testing"
 
-	"golang.org/x/crypto/cryptobyte"
-
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
@@ -69,8 +67,8 @@ func TestVerifyMalformedConstraints(t *testing.T) {
 	within := gn{1, "example.test"}
 	fine := extSubtrees(t, []gn{within}, nil)
 	context := func(n uint8, content []byte) []byte {
-		return encSeq(t, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(n, true), func(b *cryptobyte.Builder) { b.AddBytes(content) })
+		return encSeq(t, func(b *der.Builder) {
+			b.AddASN1(der.Context(n, true), func(b *der.Builder) { b.AddBytes(content) })
 		})
 	}
 	tree := encSeq(t, within.add)
@@ -83,26 +81,26 @@ func TestVerifyMalformedConstraints(t *testing.T) {
 		"a third field":     context(2, tree),
 		"a broken base":     context(0, []byte{0x30, 2, 0x81, 5}),
 		"an empty tree":     context(0, []byte{0x30, 0}),
-		"an address of SmtpUTF8Mailbox": context(0, encSeq(t, gn{0, string(enc(t, func(b *cryptobyte.Builder) {
+		"an address of SmtpUTF8Mailbox": context(0, encSeq(t, gn{0, string(enc(t, func(b *der.Builder) {
 			der.AddOID(b, oid.SmtpUTF8Mailbox)
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddBytes([]byte{12, 1, 'a'}) })
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddBytes([]byte{12, 1, 'a'}) })
 		}))}.add)),
-		"a broken excluded": encSeq(t, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddBytes(tree) })
-			b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) { b.AddBytes([]byte{0x30, 5}) })
+		"a broken excluded": encSeq(t, func(b *der.Builder) {
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddBytes(tree) })
+			b.AddASN1(der.Context(1, true), func(b *der.Builder) { b.AddBytes([]byte{0x30, 5}) })
 		}),
-		"excluded before permitted": encSeq(t, func(b *cryptobyte.Builder) {
+		"excluded before permitted": encSeq(t, func(b *der.Builder) {
 			for _, n := range []uint8{1, 0} {
-				b.AddASN1(der.Context(n, true), func(b *cryptobyte.Builder) { b.AddBytes(tree) })
+				b.AddASN1(der.Context(n, true), func(b *der.Builder) { b.AddBytes(tree) })
 			}
 		}),
-		"a minimum": context(0, encSeq(t, func(b *cryptobyte.Builder) {
+		"a minimum": context(0, encSeq(t, func(b *der.Builder) {
 			within.add(b)
-			b.AddASN1(der.Context(0, false), func(b *cryptobyte.Builder) { b.AddUint8(1) })
+			b.AddASN1(der.Context(0, false), func(b *der.Builder) { b.AddUint8(1) })
 		})),
-		"a maximum": context(0, encSeq(t, func(b *cryptobyte.Builder) {
+		"a maximum": context(0, encSeq(t, func(b *der.Builder) {
 			within.add(b)
-			b.AddASN1(der.Context(1, false), func(b *cryptobyte.Builder) { b.AddUint8(1) })
+			b.AddASN1(der.Context(1, false), func(b *der.Builder) { b.AddUint8(1) })
 		})),
 	} {
 		for _, critical := range []bool{false, true} {
@@ -135,9 +133,9 @@ func TestVerifyMalformedExtensions(t *testing.T) {
 		extPolicies: {after(policies), {0x30, 0}, {0x31, 0}, {0x30, 2, 5, 0}, extPolicyList(t, policy1, policy1), extPolicyList(t, anyPolicy, anyPolicy)},
 		extPolicyMappings: {
 			after(mappings), {0x30, 0}, {0x30, 2, 0x30, 0}, {5, 0}, {0x30, 2, 5, 0},
-			encSeq(t, func(b *cryptobyte.Builder) { b.AddBytes(policies) }),
-			encSeq(t, func(b *cryptobyte.Builder) {
-				b.AddBytes(encSeq(t, func(b *cryptobyte.Builder) {
+			encSeq(t, func(b *der.Builder) { b.AddBytes(policies) }),
+			encSeq(t, func(b *der.Builder) {
+				b.AddBytes(encSeq(t, func(b *der.Builder) {
 					for range 3 {
 						der.AddOID(b, policy1)
 					}

@@ -106,10 +106,10 @@ func (p pointName) names(issuers [][]byte) []altName {
 		if !in.ReadASN1(&rdns, asn1.SEQUENCE) {
 			continue
 		}
-		name, err := der.Marshal(func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		name, err := der.Marshal(func(b *der.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 				b.AddBytes(rdns)
-				b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) { b.AddBytes(p.relative) })
+				b.AddASN1(asn1.SET, func(b *der.Builder) { b.AddBytes(p.relative) })
 			})
 		})
 		if err == nil {

@@ -58,8 +58,8 @@ func capabilitiesAttribute(ciphers []cms.Cipher) (cms.Attribute, error) {
 		}
 		list = append(list, der.Algorithm{OID: entry.OID})
 	}
-	value, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	value, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			for _, c := range list {
 				der.AddAlgorithm(b, c)
 			}

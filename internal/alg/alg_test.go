@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -180,8 +179,8 @@ func TestMalformedParameters(t *testing.T) {
 	}
 	gcm, _ := CipherByOID(oid.AES128GCM)
 	for size := range int64(20) {
-		params, err := der.Marshal(func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		params, err := der.Marshal(func(b *der.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 				b.AddASN1OctetString(make([]byte, 12))
 				b.AddASN1Int64(size)
 			})

@@ -166,12 +166,12 @@ func readRC2(s, iv *cryptobyte.String) (bits int, err error) {
 // Algorithm returns the AlgorithmIdentifier with the given IV or nonce, and a
 // tag of 16 octets.
 func (c Cipher) Algorithm(iv []byte) (der.Algorithm, error) {
-	params, err := der.Marshal(func(b *cryptobyte.Builder) {
+	params, err := der.Marshal(func(b *der.Builder) {
 		if c.Mode != GCM {
 			b.AddASN1OctetString(iv)
 			return
 		}
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1OctetString(iv)
 			b.AddASN1Int64(16)
 		})

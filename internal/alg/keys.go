@@ -60,12 +60,12 @@ func ParseOAEP(params []byte) (OAEP, error) {
 
 // Algorithm returns the AlgorithmIdentifier.
 func (p OAEP) Algorithm() (der.Algorithm, error) {
-	params, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	params, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			addHashes(b, p.Digest, p.MGF)
 			if len(p.Label) > 0 {
-				b.AddASN1(der.Context(2, true), func(b *cryptobyte.Builder) {
-					b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1(der.Context(2, true), func(b *der.Builder) {
+					b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 						der.AddOID(b, oid.PSource)
 						b.AddASN1OctetString(p.Label)
 					})
@@ -112,14 +112,14 @@ func AgreementByOID(o oid.OID) (Agreement, bool) {
 // wrap, exactly as it stands in the message, from a shared secret.
 // RFC 5753, Section 7.2 and RFC 8418, Section 2.2.
 func (a Agreement) KEK(secret []byte, wrap der.Algorithm, ukm []byte, size int) ([]byte, error) {
-	info, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { // ECC-CMS-SharedInfo
+	info, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // ECC-CMS-SharedInfo
 			der.AddAlgorithm(b, wrap)
 			if ukm != nil {
-				b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1OctetString(ukm) })
+				b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1OctetString(ukm) })
 			}
-			b.AddASN1(der.Context(2, true), func(b *cryptobyte.Builder) {
-				b.AddASN1(asn1.OCTET_STRING, func(b *cryptobyte.Builder) { b.AddUint32(uint32(size) * 8) })
+			b.AddASN1(der.Context(2, true), func(b *der.Builder) {
+				b.AddASN1(asn1.OCTET_STRING, func(b *der.Builder) { b.AddUint32(uint32(size) * 8) })
 			})
 		})
 	})
@@ -163,12 +163,12 @@ func KEMKEK(kdf der.Algorithm, secret []byte, wrap der.Algorithm, ukm []byte, si
 	if !ok || len(kdf.Parameters) > 0 { // RFC 8619, Section 2: parameters absent
 		return nil, ErrUnknown
 	}
-	info, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	info, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddAlgorithm(b, wrap)
 			b.AddASN1Int64(int64(size))
 			if ukm != nil {
-				b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1OctetString(ukm) })
+				b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1OctetString(ukm) })
 			}
 		})
 	})

@@ -10,7 +10,6 @@ import (
 	"filippo.io/mldsa"
 	"github.com/cloudflare/circl/sign/ed448"
 	"github.com/cloudflare/circl/sign/slhdsa"
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -50,8 +49,8 @@ func MarshalPublicKey(pub crypto.PublicKey) ([]byte, error) {
 		}
 		return spki, nil
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddAlgorithm(b, a)
 			b.AddASN1BitString(bits)
 		})
@@ -59,7 +58,7 @@ func MarshalPublicKey(pub crypto.PublicKey) ([]byte, error) {
 }
 
 func ecAlgorithm(curve oid.OID) der.Algorithm {
-	params, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddOID(b, curve) })
+	params, err := der.Marshal(func(b *der.Builder) { der.AddOID(b, curve) })
 	if err != nil {
 		params = nil // the name is one of ours
 	}
@@ -82,8 +81,8 @@ func MarshalPrivateKey(key crypto.PrivateKey) ([]byte, error) {
 		}
 		return plain, nil
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1Int64(0)
 			der.AddAlgorithm(b, a)
 			b.AddASN1OctetString(content)
@@ -134,9 +133,9 @@ func privateContent(key crypto.PrivateKey) (a der.Algorithm, content []byte, err
 	if err != nil {
 		return a, nil, err
 	}
-	content, err = der.Marshal(func(b *cryptobyte.Builder) {
+	content, err = der.Marshal(func(b *der.Builder) {
 		if seed != nil {
-			b.AddASN1(der.Context(0, false), func(b *cryptobyte.Builder) { b.AddBytes(seed) })
+			b.AddASN1(der.Context(0, false), func(b *der.Builder) { b.AddBytes(seed) })
 			return
 		}
 		b.AddASN1OctetString(expanded)
@@ -147,12 +146,12 @@ func privateContent(key crypto.PrivateKey) (a der.Algorithm, content []byte, err
 // brainpoolContent returns an ECPrivateKey (RFC 5915, Section 3).
 func brainpoolContent(k *ecdsa.PrivateKey) ([]byte, error) {
 	size := (k.Curve.Params().N.BitLen() + 7) / 8
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1Int64(1)
 			//lint:ignore SA1019 no other package has these curves
 			b.AddASN1OctetString(k.D.FillBytes(make([]byte, size)))
-			b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) { b.AddASN1BitString(BrainpoolBytes(&k.PublicKey)) })
+			b.AddASN1(der.Context(1, true), func(b *der.Builder) { b.AddASN1BitString(BrainpoolBytes(&k.PublicKey)) })
 		})
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -39,7 +38,7 @@ func EncryptPBES2(plain, passphrase []byte, iterations int) (der.Algorithm, []by
 	}
 	out := PadBlocks(plain, aes.BlockSize)
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(out, out)
-	params, err := der.Marshal(func(b *cryptobyte.Builder) { addPBES2(b, salt, iv, iterations) })
+	params, err := der.Marshal(func(b *der.Builder) { addPBES2(b, salt, iv, iterations) })
 	return der.Algorithm{OID: oid.PBES2, Parameters: params}, out, err
 }
 
@@ -55,18 +54,18 @@ func PadBlocks(plain []byte, size int) []byte {
 }
 
 // addPBES2 appends PBES2-params (RFC 8018, Appendices A.2 and A.4).
-func addPBES2(b *cryptobyte.Builder, salt, iv []byte, iterations int) {
-	sequence := func(b *cryptobyte.Builder, f func(b *cryptobyte.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
-	sequence(b, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+func addPBES2(b *der.Builder, salt, iv []byte, iterations int) {
+	sequence := func(b *der.Builder, f func(b *der.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
+	sequence(b, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			der.AddOID(b, oid.PBKDF2)
-			sequence(b, func(b *cryptobyte.Builder) {
+			sequence(b, func(b *der.Builder) {
 				b.AddASN1OctetString(salt)
 				b.AddASN1Int64(int64(iterations))
 				der.AddAlgorithm(b, der.WithNull(oid.HMACSHA256))
 			})
 		})
-		sequence(b, func(b *cryptobyte.Builder) {
+		sequence(b, func(b *der.Builder) {
 			der.AddOID(b, oid.AES256CBC)
 			b.AddASN1OctetString(iv)
 		})

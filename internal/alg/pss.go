@@ -92,13 +92,13 @@ func readHashes(seq *cryptobyte.String) (hash, mgf Digest, err error) {
 }
 
 // addHashes is the inverse of readHashes; defaults are left out, as DER asks.
-func addHashes(b *cryptobyte.Builder, hash, mgf Digest) {
+func addHashes(b *der.Builder, hash, mgf Digest) {
 	if hash.OID != oid.SHA1 {
-		b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { der.AddAlgorithm(b, der.WithNull(hash.OID)) })
+		b.AddASN1(der.Context(0, true), func(b *der.Builder) { der.AddAlgorithm(b, der.WithNull(hash.OID)) })
 	}
 	if mgf.OID != oid.SHA1 {
-		b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(der.Context(1, true), func(b *der.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 				der.AddOID(b, oid.MGF1)
 				der.AddAlgorithm(b, der.WithNull(mgf.OID))
 			})
@@ -107,11 +107,11 @@ func addHashes(b *cryptobyte.Builder, hash, mgf Digest) {
 }
 
 func (p PSSParams) algorithm() (der.Algorithm, error) {
-	params, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	params, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			addHashes(b, p.Digest, p.MGF)
 			if p.Salt != 20 {
-				b.AddASN1(der.Context(2, true), func(b *cryptobyte.Builder) { b.AddASN1Int64(int64(p.Salt)) })
+				b.AddASN1(der.Context(2, true), func(b *der.Builder) { b.AddASN1Int64(int64(p.Salt)) })
 			}
 		})
 	})

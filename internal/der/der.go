@@ -6,7 +6,6 @@ package der
 import (
 	"bytes"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -36,20 +35,14 @@ func ReadOID(s *cryptobyte.String, out *oid.OID) bool {
 }
 
 // AddOID appends an OBJECT IDENTIFIER. An o that is none makes b fail.
-func AddOID(b *cryptobyte.Builder, o oid.OID) {
+func AddOID(b *Builder, o oid.OID) {
 	var room [32]byte
 	content, ok := o.AppendDER(room[:0])
 	if !ok {
 		b.SetError(errOID(o))
 		return
 	}
-	if len(content) < 0x80 { // without a closure: there are many of them
-		b.AddUint8(uint8(asn1.OBJECT_IDENTIFIER))
-		b.AddUint8(uint8(len(content)))
-		b.AddBytes(content)
-		return
-	}
-	b.AddASN1(asn1.OBJECT_IDENTIFIER, func(b *cryptobyte.Builder) { b.AddBytes(content) })
+	b.add(asn1.OBJECT_IDENTIFIER, content)
 }
 
 type errOID oid.OID
@@ -105,38 +98,15 @@ func ReadAlgorithmTagged(s *cryptobyte.String, out *Algorithm, tag asn1.Tag) boo
 }
 
 // AddAlgorithm appends an AlgorithmIdentifier.
-func AddAlgorithm(b *cryptobyte.Builder, a Algorithm) { AddAlgorithmTagged(b, a, asn1.SEQUENCE) }
+func AddAlgorithm(b *Builder, a Algorithm) { AddAlgorithmTagged(b, a, asn1.SEQUENCE) }
 
 // AddAlgorithmTagged appends an AlgorithmIdentifier with an implicit tag.
-func AddAlgorithmTagged(b *cryptobyte.Builder, a Algorithm, tag asn1.Tag) {
-	b.AddASN1(tag, func(b *cryptobyte.Builder) {
+func AddAlgorithmTagged(b *Builder, a Algorithm, tag asn1.Tag) {
+	b.AddASN1(tag, func(b *Builder) {
 		AddOID(b, a.OID)
 		b.AddBytes(a.Parameters)
 	})
 }
-
-// Marshal runs f on a new builder and returns what it built.
-func Marshal(f func(b *cryptobyte.Builder)) ([]byte, error) {
-	room, _ := rooms.Get().(*[marshalRoom]byte) // nothing else is in there
-	b := cryptobyte.NewBuilder(room[:0])
-	f(b)
-	built, err := b.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	var out []byte
-	if len(built) > 0 {
-		out = bytes.Clone(built)
-	}
-	clear(room[:min(len(built), marshalRoom)]) // it may have been secret
-	rooms.Put(room)
-	return out, nil
-}
-
-// marshalRoom is what most of what is built has room in, in octets.
-const marshalRoom = 4 << 10
-
-var rooms = sync.Pool{New: func() any { return new([marshalRoom]byte) }}
 
 // ReadOctets reads an OCTET STRING with the IMPLICIT tag [n], or the universal
 // tag when n is negative. It takes the constructed form too (X.690, Section
@@ -205,10 +175,10 @@ func ReadTime(s *cryptobyte.String, out *time.Time) bool {
 
 // AddTime appends t, to the second, as UTCTime through 2049 and as
 // GeneralizedTime from 2050 (RFC 5652, Section 11.3).
-func AddTime(b *cryptobyte.Builder, t time.Time) {
+func AddTime(b *Builder, t time.Time) {
 	t = t.UTC().Truncate(time.Second)
 	if y := t.Year(); y >= 1950 && y < 2050 {
-		b.AddASN1(asn1.UTCTime, func(b *cryptobyte.Builder) { b.AddBytes([]byte(t.Format("060102150405Z"))) })
+		b.addTime(asn1.UTCTime, t, "060102150405Z")
 		return
 	}
 	b.AddASN1GeneralizedTime(t)
@@ -216,9 +186,9 @@ func AddTime(b *cryptobyte.Builder, t time.Time) {
 
 // AddSetOf appends a SET OF with its elements in DER's order (X.690, Section
 // 11.6). elems is sorted in place.
-func AddSetOf(b *cryptobyte.Builder, tag asn1.Tag, elems [][]byte) {
+func AddSetOf(b *Builder, tag asn1.Tag, elems [][]byte) {
 	slices.SortFunc(elems, bytes.Compare)
-	b.AddASN1(tag, func(b *cryptobyte.Builder) {
+	b.AddASN1(tag, func(b *Builder) {
 		for _, e := range elems {
 			b.AddBytes(e)
 		}

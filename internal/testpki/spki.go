@@ -18,8 +18,8 @@ import (
 // spkiOf returns the SubjectPublicKeyInfo of a key.
 func spkiOf(public crypto.PublicKey, kind KeyType) ([]byte, error) {
 	if key, ok := public.(*rsa.PublicKey); ok && kind == RSAPSS2048 {
-		return der.Marshal(func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		return der.Marshal(func(b *der.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 				// RFC 4055, Section 1.2: without parameters, any may be used.
 				der.AddAlgorithm(b, der.Algorithm{OID: oid.RSAPSS})
 				b.AddASN1BitString(x509.MarshalPKCS1PublicKey(key))
@@ -50,8 +50,8 @@ func withKey(raw, spki []byte, signer crypto.Signer) ([]byte, error) {
 		!input.ReadASN1Element(&alg, asn1.SEQUENCE) {
 		return nil, errShape
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddBytes(tbs)
 			b.AddBytes(alg)
 			b.AddASN1BitString(signature)
@@ -81,8 +81,8 @@ func replaceField(seq, old, replacement []byte) ([]byte, error) {
 	if !found {
 		return nil, errShape
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			for _, f := range fields {
 				b.AddBytes(f)
 			}

@@ -14,8 +14,6 @@ import (
 	"math/big"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
-
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
 )
@@ -190,12 +188,12 @@ func isASCII(s string) bool {
 
 // smtpUTF8Mailbox returns a subjectAltName with one address (RFC 9598, Section 3).
 func smtpUTF8Mailbox(address string) ([]byte, error) {
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(0x30, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(0x30, func(b *der.Builder) {
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) {
 				der.AddOID(b, oid.SmtpUTF8Mailbox)
-				b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
-					b.AddASN1(0x0c, func(b *cryptobyte.Builder) { b.AddBytes([]byte(address)) })
+				b.AddASN1(der.Context(0, true), func(b *der.Builder) {
+					b.AddASN1(0x0c, func(b *der.Builder) { b.AddBytes([]byte(address)) })
 				})
 			})
 		})

@@ -11,9 +11,9 @@ import (
 	"io"
 	"math/big"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/keystore"
 )
 
@@ -188,12 +188,12 @@ func encodeECDSA(raw []byte) ([]byte, bool) {
 	if len(raw) == 0 || len(raw)%2 != 0 {
 		return nil, false
 	}
-	var b cryptobyte.Builder
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1BigInt(new(big.Int).SetBytes(raw[:len(raw)/2]))
-		b.AddASN1BigInt(new(big.Int).SetBytes(raw[len(raw)/2:]))
+	out, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
+			b.AddASN1BigInt(new(big.Int).SetBytes(raw[:len(raw)/2]))
+			b.AddASN1BigInt(new(big.Int).SetBytes(raw[len(raw)/2:]))
+		})
 	})
-	out, err := b.Bytes()
 	return out, err == nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/cms"
@@ -49,14 +48,14 @@ func (l letter) send(t *testing.T) *Signed {
 	return &Signed{Address: bob, Result: r.Signers()[0], Certificates: r.Certificates(), Trust: trust}
 }
 
-func attribute(t *testing.T, o cms.OID, f func(b *cryptobyte.Builder)) cms.Attribute {
+func attribute(t *testing.T, o cms.OID, f func(b *der.Builder)) cms.Attribute {
 	t.Helper()
 	return cms.Attribute{Type: o, Values: [][]byte{must(der.Marshal(f))(t)}}
 }
 
 func capabilitiesOf(t *testing.T, ids ...oid.OID) cms.Attribute {
-	return attribute(t, oid.AttrSMIMECapabilities, func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	return attribute(t, oid.AttrSMIMECapabilities, func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			for _, id := range ids {
 				der.AddAlgorithm(b, der.Algorithm{OID: id})
 			}
@@ -64,28 +63,28 @@ func capabilitiesOf(t *testing.T, ids ...oid.OID) cms.Attribute {
 	})
 }
 
-func addIssuerAndSerial(b *cryptobyte.Builder, c *pki.Certificate) {
+func addIssuerAndSerial(b *der.Builder, c *pki.Certificate) {
 	b.AddBytes(c.RawIssuer)
-	b.AddASN1(asn1.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(c.Serial) })
+	b.AddASN1(asn1.INTEGER, func(b *der.Builder) { b.AddBytes(c.Serial) })
 }
 
 // prefer returns the attribute in each of its forms.
 func prefer(t *testing.T, c *pki.Certificate) map[string]cms.Attribute {
 	return map[string]cms.Attribute{
-		"issuer and serial number": attribute(t, oid.AttrEncrypKeyPref, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { addIssuerAndSerial(b, c) })
+		"issuer and serial number": attribute(t, oid.AttrEncrypKeyPref, func(b *der.Builder) {
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) { addIssuerAndSerial(b, c) })
 		}),
-		"recipient key": attribute(t, oid.AttrEncrypKeyPref, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) {
+		"recipient key": attribute(t, oid.AttrEncrypKeyPref, func(b *der.Builder) {
+			b.AddASN1(der.Context(1, true), func(b *der.Builder) {
 				b.AddASN1OctetString(c.SubjectKeyID)
 				b.AddASN1GeneralizedTime(time.Unix(0, 0))
 			})
 		}),
-		"key identifier": attribute(t, oid.AttrEncrypKeyPref, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(2, false), func(b *cryptobyte.Builder) { b.AddBytes(c.SubjectKeyID) })
+		"key identifier": attribute(t, oid.AttrEncrypKeyPref, func(b *der.Builder) {
+			b.AddASN1(der.Context(2, false), func(b *der.Builder) { b.AddBytes(c.SubjectKeyID) })
 		}),
-		"Outlook": attribute(t, oid.AttrMSEncrypKeyPref, func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { addIssuerAndSerial(b, c) })
+		"Outlook": attribute(t, oid.AttrMSEncrypKeyPref, func(b *der.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { addIssuerAndSerial(b, c) })
 		}),
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -47,13 +46,13 @@ const (
 type extension struct {
 	id       oid.OID
 	critical bool
-	value    func(b *cryptobyte.Builder)
+	value    func(b *der.Builder)
 }
 
-func addExtensions(b *cryptobyte.Builder, list []extension) {
-	sequence(b, func(b *cryptobyte.Builder) {
+func addExtensions(b *der.Builder, list []extension) {
+	sequence(b, func(b *der.Builder) {
 		for _, e := range list {
-			sequence(b, func(b *cryptobyte.Builder) {
+			sequence(b, func(b *der.Builder) {
 				der.AddOID(b, e.id)
 				if e.critical {
 					b.AddASN1Boolean(true)
@@ -90,22 +89,22 @@ func (t *template) make(parent *pki.Certificate, signer crypto.Signer) (*pki.Cer
 	}
 	// RFC 5280, Sections 4.2.1.1 and 4.2.1.2: neither is critical.
 	all := append([]extension{
-		{oid.ExtSubjectKeyID, false, func(b *cryptobyte.Builder) { b.AddASN1OctetString(subjectKeyID) }},
+		{oid.ExtSubjectKeyID, false, func(b *der.Builder) { b.AddASN1OctetString(subjectKeyID) }},
 		authorityKeyID(issuerKeyID),
 	}, t.extensions...)
-	tbs, err := der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1Int64(2) }) // version 3
-			b.AddASN1(asn1.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(newSerial()) })
+	tbs, err := der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1Int64(2) }) // version 3
+			b.AddASN1(asn1.INTEGER, func(b *der.Builder) { b.AddBytes(newSerial()) })
 			der.AddAlgorithm(b, algorithm)
 			b.AddBytes(issuer)
-			sequence(b, func(b *cryptobyte.Builder) {
+			sequence(b, func(b *der.Builder) {
 				der.AddTime(b, t.notBefore)
 				der.AddTime(b, t.notAfter)
 			})
 			b.AddBytes(t.subject)
 			b.AddBytes(spki)
-			b.AddASN1(der.Context(3, true), func(b *cryptobyte.Builder) { addExtensions(b, all) })
+			b.AddASN1(der.Context(3, true), func(b *der.Builder) { addExtensions(b, all) })
 		})
 	})
 	if err != nil {
@@ -132,9 +131,9 @@ func newSerial() []byte {
 }
 
 func authorityKeyID(id []byte) extension {
-	return extension{oid.ExtAuthorityKeyID, false, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
-			b.AddASN1(der.Context(0, false), func(b *cryptobyte.Builder) { b.AddBytes(id) })
+	return extension{oid.ExtAuthorityKeyID, false, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
+			b.AddASN1(der.Context(0, false), func(b *der.Builder) { b.AddBytes(id) })
 		})
 	}}
 }
@@ -145,14 +144,14 @@ func keyUsage(bits byte) extension {
 	for bits>>unused&1 == 0 {
 		unused++
 	}
-	return extension{oid.ExtKeyUsage, true, func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.BIT_STRING, func(b *cryptobyte.Builder) { b.AddBytes([]byte{unused, bits}) })
+	return extension{oid.ExtKeyUsage, true, func(b *der.Builder) {
+		b.AddASN1(asn1.BIT_STRING, func(b *der.Builder) { b.AddBytes([]byte{unused, bits}) })
 	}}
 }
 
 func extKeyUsage(purposes ...oid.OID) extension {
-	return extension{oid.ExtExtKeyUsage, false, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return extension{oid.ExtExtKeyUsage, false, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			for _, p := range purposes {
 				der.AddOID(b, p)
 			}
@@ -161,17 +160,17 @@ func extKeyUsage(purposes ...oid.OID) extension {
 }
 
 func policy(id oid.OID) extension {
-	return extension{extPolicies, false, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
-			sequence(b, func(b *cryptobyte.Builder) { der.AddOID(b, id) })
+	return extension{extPolicies, false, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
+			sequence(b, func(b *der.Builder) { der.AddOID(b, id) })
 		})
 	}}
 }
 
 // basicConstraints of a CA, with a pathLenConstraint unless it is negative.
 func basicConstraints(pathLen int64) extension {
-	return extension{oid.ExtBasicConstraints, true, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return extension{oid.ExtBasicConstraints, true, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			b.AddASN1Boolean(true)
 			if pathLen >= 0 {
 				b.AddASN1Int64(pathLen)
@@ -184,11 +183,11 @@ func basicConstraints(pathLen int64) extension {
 func (u URLs) where() []extension {
 	var out []extension
 	if u.CRL != "" {
-		out = append(out, extension{extDistribution, false, func(b *cryptobyte.Builder) {
-			sequence(b, func(b *cryptobyte.Builder) {
-				sequence(b, func(b *cryptobyte.Builder) {
-					b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
-						b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { addURI(b, u.CRL) })
+		out = append(out, extension{extDistribution, false, func(b *der.Builder) {
+			sequence(b, func(b *der.Builder) {
+				sequence(b, func(b *der.Builder) {
+					b.AddASN1(der.Context(0, true), func(b *der.Builder) {
+						b.AddASN1(der.Context(0, true), func(b *der.Builder) { addURI(b, u.CRL) })
 					})
 				})
 			})
@@ -197,23 +196,23 @@ func (u URLs) where() []extension {
 	if u.OCSP == "" && u.Issuer == "" {
 		return out
 	}
-	return append(out, extension{extAccess, false, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return append(out, extension{extAccess, false, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			addAccess(b, accessOCSP, u.OCSP)
 			addAccess(b, accessIssuers, u.Issuer)
 		})
 	}})
 }
 
-func addURI(b *cryptobyte.Builder, uri string) {
-	b.AddASN1(der.Context(6, false), func(b *cryptobyte.Builder) { b.AddBytes([]byte(uri)) })
+func addURI(b *der.Builder, uri string) {
+	b.AddASN1(der.Context(6, false), func(b *der.Builder) { b.AddBytes([]byte(uri)) })
 }
 
-func addAccess(b *cryptobyte.Builder, method oid.OID, uri string) {
+func addAccess(b *der.Builder, method oid.OID, uri string) {
 	if uri == "" {
 		return
 	}
-	sequence(b, func(b *cryptobyte.Builder) {
+	sequence(b, func(b *der.Builder) {
 		der.AddOID(b, method)
 		addURI(b, uri)
 	})
@@ -225,8 +224,8 @@ const maxName = 64
 
 // name returns a Name with the parts that are not empty.
 func name(country, organization, common string) ([]byte, error) {
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			// RFC 5280, Appendix A.1: X520countryName is a PrintableString.
 			addPart(b, dnCountry, asn1.PrintableString, country)
 			addPart(b, dnOrganization, asn1.UTF8String, organization)
@@ -238,8 +237,8 @@ func name(country, organization, common string) ([]byte, error) {
 // personName returns a Name of a person: common name, and given name and surname
 // as far as they are not empty.
 func personName(given, surname, common string) ([]byte, error) {
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			addPart(b, dnGivenName, asn1.UTF8String, given)
 			addPart(b, dnSurname, asn1.UTF8String, surname)
 			addPart(b, dnCommonName, asn1.UTF8String, common)
@@ -247,14 +246,14 @@ func personName(given, surname, common string) ([]byte, error) {
 	})
 }
 
-func addPart(b *cryptobyte.Builder, id oid.OID, kind asn1.Tag, text string) {
+func addPart(b *der.Builder, id oid.OID, kind asn1.Tag, text string) {
 	if text == "" {
 		return
 	}
-	b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	b.AddASN1(asn1.SET, func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			der.AddOID(b, id)
-			b.AddASN1(kind, func(b *cryptobyte.Builder) { b.AddBytes([]byte(text)) })
+			b.AddASN1(kind, func(b *der.Builder) { b.AddBytes([]byte(text)) })
 		})
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"math/big"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -38,8 +37,8 @@ func (a *Authority) CRL(list []Revoked, number *big.Int, this, next time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	tbs, err := der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	tbs, err := der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			b.AddASN1Int64(1) // version 2
 			der.AddAlgorithm(b, algorithm)
 			b.AddBytes(a.Certificate.RawSubject)
@@ -47,16 +46,16 @@ func (a *Authority) CRL(list []Revoked, number *big.Int, this, next time.Time) (
 			// RFC 5280, Section 5.1.2.5: nextUpdate is not left out.
 			der.AddTime(b, next)
 			if len(list) > 0 { // RFC 5280, Section 5.1.2.6: absent when nothing is revoked
-				sequence(b, func(b *cryptobyte.Builder) {
+				sequence(b, func(b *der.Builder) {
 					for i := range list {
 						list[i].add(b)
 					}
 				})
 			}
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) {
 				addExtensions(b, []extension{
 					authorityKeyID(a.Certificate.SubjectKeyID),
-					{extCRLNumber, false, func(b *cryptobyte.Builder) { b.AddASN1BigInt(number) }},
+					{extCRLNumber, false, func(b *der.Builder) { b.AddASN1BigInt(number) }},
 				})
 			})
 		})
@@ -67,13 +66,13 @@ func (a *Authority) CRL(list []Revoked, number *big.Int, this, next time.Time) (
 	return signed(a.key, tbs, nil)
 }
 
-func (r *Revoked) add(b *cryptobyte.Builder) {
-	sequence(b, func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(r.Serial) })
+func (r *Revoked) add(b *der.Builder) {
+	sequence(b, func(b *der.Builder) {
+		b.AddASN1(asn1.INTEGER, func(b *der.Builder) { b.AddBytes(r.Serial) })
 		der.AddTime(b, r.At)
 		if r.Reason == pki.RevokedUnspecified {
 			return // RFC 5280, Section 5.3.1: the reason is left out
 		}
-		addExtensions(b, []extension{{extReasonCode, false, func(b *cryptobyte.Builder) { b.AddASN1Enum(int64(r.Reason)) }}})
+		addExtensions(b, []extension{{extReasonCode, false, func(b *der.Builder) { b.AddASN1Enum(int64(r.Reason)) }}})
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/internal/der"
@@ -130,7 +129,7 @@ func (r *Request) template(now time.Time) (*template, error) {
 		notAfter: now.Add(-skew).AddDate(0, 0, days).Add(-time.Second),
 		extensions: append([]extension{
 			// RFC 5280, Section 4.2.1.6: critical when the subject is empty.
-			{oid.ExtSubjectAltName, isEmpty(subject), func(b *cryptobyte.Builder) { addAddresses(b, r.Emails) }},
+			{oid.ExtSubjectAltName, isEmpty(subject), func(b *der.Builder) { addAddresses(b, r.Emails) }},
 			keyUsage(usage), extKeyUsage(purposes...),
 		}, r.URLs.where()...),
 	}, nil
@@ -252,17 +251,17 @@ func isASCII(s string) bool { return strings.IndexFunc(s, func(r rune) bool { re
 //
 // RFC 9598, Section 3: rfc822Name where the local part is in ASCII, and only
 // otherwise SmtpUTF8Mailbox.
-func addAddresses(b *cryptobyte.Builder, addresses []string) {
-	sequence(b, func(b *cryptobyte.Builder) {
+func addAddresses(b *der.Builder, addresses []string) {
+	sequence(b, func(b *der.Builder) {
 		for _, address := range addresses {
 			if isASCII(address) {
-				b.AddASN1(der.Context(1, false), func(b *cryptobyte.Builder) { b.AddBytes([]byte(address)) })
+				b.AddASN1(der.Context(1, false), func(b *der.Builder) { b.AddBytes([]byte(address)) })
 				continue
 			}
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) {
 				der.AddOID(b, oid.SmtpUTF8Mailbox)
-				b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
-					b.AddASN1(asn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes([]byte(address)) })
+				b.AddASN1(der.Context(0, true), func(b *der.Builder) {
+					b.AddASN1(asn1.UTF8String, func(b *der.Builder) { b.AddBytes([]byte(address)) })
 				})
 			})
 		}

@@ -50,12 +50,12 @@ func MarshalKey(key crypto.PrivateKey, passphrase []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddAlgorithm(b, algorithm)
 			b.AddASN1OctetString(encrypted)
 		})
 	})
 }
 
-func sequence(b *cryptobyte.Builder, f func(b *cryptobyte.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
+func sequence(b *der.Builder, f func(b *der.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"testing"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/cloudflare/circl/sign/slhdsa"
@@ -100,12 +99,12 @@ func request(t testing.TB, kind ca.KeyType) (raw []byte, public crypto.PublicKey
 	if err != nil {
 		t.Fatal(err)
 	}
-	tbs, err := der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	tbs, err := der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddASN1Int64(0)
-			b.AddASN1(asn1.SEQUENCE, func(*cryptobyte.Builder) {})
+			b.AddASN1(asn1.SEQUENCE, func(*der.Builder) {})
 			b.AddBytes(spki)
-			b.AddASN1(der.Context(0, true), func(*cryptobyte.Builder) {})
+			b.AddASN1(der.Context(0, true), func(*der.Builder) {})
 		})
 	})
 	if err != nil {
@@ -123,8 +122,8 @@ func request(t testing.TB, kind ca.KeyType) (raw []byte, public crypto.PublicKey
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err = der.Marshal(func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+	raw, err = der.Marshal(func(b *der.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			b.AddBytes(tbs)
 			der.AddAlgorithm(b, a)
 			b.AddASN1BitString(value)

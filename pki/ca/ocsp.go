@@ -6,8 +6,6 @@ import (
 	"crypto/sha1" // the name of a key in OCSP, which needs no collision resistance
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
-
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/der"
 	"github.com/postseal/postseal/internal/oid"
@@ -66,7 +64,7 @@ func (a *Authority) NewResponder(key crypto.PrivateKey, lookup Lookup, validity 
 			// RFC 6960, Section 4.2.2.2: issued by the CA itself, with id-kp-OCSPSigning.
 			extKeyUsage(ekuOCSPSigning),
 			// RFC 6960, Section 4.2.2.2.1: short-lived, and not to be checked.
-			{extOCSPNoCheck, false, func(b *cryptobyte.Builder) { b.AddASN1NULL() }},
+			{extOCSPNoCheck, false, func(b *der.Builder) { b.AddASN1NULL() }},
 		},
 	}
 	if err = a.covers(t); err != nil {
@@ -118,13 +116,13 @@ func (r *Responder) Respond(request []byte, now time.Time, validity time.Duratio
 			return failure(pki.OCSPInternalError), err
 		}
 	}
-	tbs, err := der.Marshal(func(b *cryptobyte.Builder) { r.addData(b, req, statuses, this, next) })
+	tbs, err := der.Marshal(func(b *der.Builder) { r.addData(b, req, statuses, this, next) })
 	if err != nil {
 		return failure(pki.OCSPInternalError), err
 	}
-	basic, err := signed(r.key, tbs, func(b *cryptobyte.Builder) {
-		b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
-			sequence(b, func(b *cryptobyte.Builder) {
+	basic, err := signed(r.key, tbs, func(b *der.Builder) {
+		b.AddASN1(der.Context(0, true), func(b *der.Builder) {
+			sequence(b, func(b *der.Builder) {
 				b.AddBytes(r.Certificate.Raw)
 				b.AddBytes(r.issuer.Raw) // for clients that know the root alone
 			})
@@ -133,11 +131,11 @@ func (r *Responder) Respond(request []byte, now time.Time, validity time.Duratio
 	if err != nil {
 		return failure(pki.OCSPInternalError), err
 	}
-	full, err := der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	full, err := der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			b.AddASN1Enum(0) // successful
-			b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
-				sequence(b, func(b *cryptobyte.Builder) {
+			b.AddASN1(der.Context(0, true), func(b *der.Builder) {
+				sequence(b, func(b *der.Builder) {
 					der.AddOID(b, ocspBasic)
 					b.AddASN1OctetString(basic)
 				})
@@ -170,17 +168,17 @@ func (r *Responder) isOurs(id *certID) bool {
 }
 
 // addData appends ResponseData (RFC 6960, Section 4.2.1).
-func (r *Responder) addData(b *cryptobyte.Builder, req *ocspRequest, statuses []Status, this, next time.Time) {
-	sequence(b, func(b *cryptobyte.Builder) {
-		b.AddASN1(der.Context(2, true), func(b *cryptobyte.Builder) { b.AddASN1OctetString(r.keyID) })
+func (r *Responder) addData(b *der.Builder, req *ocspRequest, statuses []Status, this, next time.Time) {
+	sequence(b, func(b *der.Builder) {
+		b.AddASN1(der.Context(2, true), func(b *der.Builder) { b.AddASN1OctetString(r.keyID) })
 		b.AddASN1GeneralizedTime(this)
-		sequence(b, func(b *cryptobyte.Builder) {
+		sequence(b, func(b *der.Builder) {
 			for i, id := range req.ids {
-				sequence(b, func(b *cryptobyte.Builder) {
+				sequence(b, func(b *der.Builder) {
 					b.AddBytes(id.raw)
 					statuses[i].add(b)
 					b.AddASN1GeneralizedTime(this)
-					b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1GeneralizedTime(next) })
+					b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1GeneralizedTime(next) })
 				})
 			}
 		})
@@ -188,25 +186,25 @@ func (r *Responder) addData(b *cryptobyte.Builder, req *ocspRequest, statuses []
 			return
 		}
 		// RFC 9654, Section 2.1: the nonce comes back as it was sent.
-		b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) {
-			addExtensions(b, []extension{{ocspNonce, false, func(b *cryptobyte.Builder) { b.AddBytes(req.nonce) }}})
+		b.AddASN1(der.Context(1, true), func(b *der.Builder) {
+			addExtensions(b, []extension{{ocspNonce, false, func(b *der.Builder) { b.AddBytes(req.nonce) }}})
 		})
 	})
 }
 
 // add appends a CertStatus.
-func (s Status) add(b *cryptobyte.Builder) {
+func (s Status) add(b *der.Builder) {
 	switch s.Status {
 	case pki.RevocationGood:
-		b.AddASN1(der.Context(0, false), func(*cryptobyte.Builder) {})
+		b.AddASN1(der.Context(0, false), func(*der.Builder) {})
 	case pki.RevocationRevoked:
-		b.AddASN1(der.Context(1, true), func(b *cryptobyte.Builder) {
+		b.AddASN1(der.Context(1, true), func(b *der.Builder) {
 			b.AddASN1GeneralizedTime(s.At.UTC())
 			if s.Reason != pki.RevokedUnspecified {
-				b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) { b.AddASN1Enum(int64(s.Reason)) })
+				b.AddASN1(der.Context(0, true), func(b *der.Builder) { b.AddASN1Enum(int64(s.Reason)) })
 			}
 		})
 	default:
-		b.AddASN1(der.Context(2, false), func(*cryptobyte.Builder) {})
+		b.AddASN1(der.Context(2, false), func(*der.Builder) {})
 	}
 }

@@ -3,8 +3,6 @@ package ca
 import (
 	"crypto"
 
-	"golang.org/x/crypto/cryptobyte"
-
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/der"
 )
@@ -25,7 +23,7 @@ func algorithmOf(key crypto.PublicKey) (alg.Signature, der.Algorithm, error) {
 
 // signed returns SEQUENCE { tbs, signatureAlgorithm, signature }, and more after
 // it, for what a certificate, a CRL or an OCSP response says.
-func signed(key crypto.Signer, tbs []byte, more func(b *cryptobyte.Builder)) ([]byte, error) {
+func signed(key crypto.Signer, tbs []byte, more func(b *der.Builder)) ([]byte, error) {
 	s, algorithm, err := algorithmOf(key.Public())
 	if err != nil {
 		return nil, err
@@ -40,8 +38,8 @@ func signed(key crypto.Signer, tbs []byte, more func(b *cryptobyte.Builder)) ([]
 	if err != nil {
 		return nil, err
 	}
-	return der.Marshal(func(b *cryptobyte.Builder) {
-		sequence(b, func(b *cryptobyte.Builder) {
+	return der.Marshal(func(b *der.Builder) {
+		sequence(b, func(b *der.Builder) {
 			b.AddBytes(tbs)
 			der.AddAlgorithm(b, algorithm)
 			b.AddASN1BitString(signature)

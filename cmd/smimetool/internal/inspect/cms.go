@@ -137,7 +137,7 @@ func isStructure(t cms.OID) bool {
 // around returns what makes a structure a ContentInfo: of indefinite length, as
 // the size is not known.
 func around(t cms.OID) (start, end []byte) {
-	id, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddOID(b, t) })
+	id, err := der.Marshal(func(b *der.Builder) { der.AddOID(b, t) })
 	if err != nil {
 		return nil, nil
 	}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"io"
 
-	"golang.org/x/crypto/cryptobyte"
-
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/ber"
@@ -53,14 +51,14 @@ func (s structure) compressed() error {
 // expand returns the content of a CompressedData, of which it makes one anew
 // for package cms.
 func expand(a cms.AlgorithmIdentifier, compressed io.Reader) (io.Reader, error) {
-	fields, err := der.Marshal(func(b *cryptobyte.Builder) {
+	fields, err := der.Marshal(func(b *der.Builder) {
 		b.AddASN1Int64(0)
 		der.AddAlgorithm(b, a)
 	})
 	if err != nil {
 		return nil, err
 	}
-	id, err := der.Marshal(func(b *cryptobyte.Builder) { der.AddOID(b, cms.TypeData) })
+	id, err := der.Marshal(func(b *der.Builder) { der.AddOID(b, cms.TypeData) })
 	if err != nil {
 		return nil, err
 	}

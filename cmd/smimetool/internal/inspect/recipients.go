@@ -3,7 +3,6 @@ package inspect
 import (
 	"bytes"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postseal/postseal/cms"
@@ -40,8 +39,8 @@ func (s structure) recipients() error {
 	if err != nil {
 		return err
 	}
-	message, err := der.Marshal(func(b *cryptobyte.Builder) {
-		addContentInfo(b, cms.TypeEnvelopedData, func(b *cryptobyte.Builder) {
+	message, err := der.Marshal(func(b *der.Builder) {
+		addContentInfo(b, cms.TypeEnvelopedData, func(b *der.Builder) {
 			b.AddASN1Int64(0)
 			b.AddBytes(set)
 		})
@@ -70,10 +69,10 @@ func newCMSReader(message []byte) (*cms.Reader, error) {
 }
 
 // addContentInfo adds a ContentInfo around the fields of a structure.
-func addContentInfo(b *cryptobyte.Builder, t cms.OID, fields func(b *cryptobyte.Builder)) {
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+func addContentInfo(b *der.Builder, t cms.OID, fields func(b *der.Builder)) {
+	b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 		der.AddOID(b, t)
-		b.AddASN1(der.Context(0, true), func(b *cryptobyte.Builder) {
+		b.AddASN1(der.Context(0, true), func(b *der.Builder) {
 			b.AddASN1(asn1.SEQUENCE, fields)
 		})
 	})

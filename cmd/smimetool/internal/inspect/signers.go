@@ -192,11 +192,11 @@ func keyText(c *pki.Certificate) string {
 // signers reads a SET OF SignerInfo. Package cms reads it out of a SignedData
 // that has nothing else; its verdict, without the content, means nothing.
 func (s structure) signers(set []byte) error {
-	message, err := der.Marshal(func(b *cryptobyte.Builder) {
-		addContentInfo(b, cms.TypeSignedData, func(b *cryptobyte.Builder) {
+	message, err := der.Marshal(func(b *der.Builder) {
+		addContentInfo(b, cms.TypeSignedData, func(b *der.Builder) {
 			b.AddASN1Int64(1)
-			b.AddASN1(asn1.SET, func(*cryptobyte.Builder) {})
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { der.AddOID(b, cms.TypeData) })
+			b.AddASN1(asn1.SET, func(*der.Builder) {})
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { der.AddOID(b, cms.TypeData) })
 			b.AddBytes(set)
 		})
 	})
