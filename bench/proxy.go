@@ -84,6 +84,9 @@ func (w *mailWorld) proxyRows(ctx context.Context, stderr io.Writer) ([]*proxyRo
 	mail := string(smallMail(smallSize)) + ".\r\n"
 	var rows []*proxyRow
 	add := func(name, goal string, f map[string]func() (float64, error)) error {
+		if !w.o.rows.MatchString(name) {
+			return nil
+		}
 		r, err := w.proxyRow(ctx, name, goal, f)
 		if err == nil {
 			rows = append(rows, r)

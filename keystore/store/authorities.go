@@ -49,6 +49,18 @@ func (s *Store) AddAuthority(ctx context.Context, c *pki.Certificate) (Fingerpri
 
 // Authorities lists the authorities, the newest first. It needs no passphrase.
 func (s *Store) Authorities(ctx context.Context) ([]Authority, error) {
+	out, err := remember(s, askAuthorities, "", func() ([]Authority, int, error) {
+		list, err := s.authorities(ctx)
+		size := 0
+		for i := range list {
+			size += len(list[i].Certificate.Raw)
+		}
+		return list, size, err
+	})
+	return slices.Clone(out), err // the list is the caller's
+}
+
+func (s *Store) authorities(ctx context.Context) ([]Authority, error) {
 	var out []Authority
 	err := s.read(ctx, func(tx *sql.Tx) error {
 		return each(ctx, tx, func(rows *sql.Rows) error {

@@ -11,6 +11,11 @@ import (
 
 func benchStore(b *testing.B) (*Store, *pki.Certificate) {
 	b.Helper()
+	return benchStoreWith(b, Options{Key: quick("x")})
+}
+
+func benchStoreWith(b *testing.B, opts Options) (*Store, *pki.Certificate) {
+	b.Helper()
 	ca, err := testpki.NewCA("CA")
 	if err != nil {
 		b.Fatal(err)
@@ -19,7 +24,7 @@ func benchStore(b *testing.B) (*Store, *pki.Certificate) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := Open(b.Context(), filepath.Join(b.TempDir(), "store.db"), Options{Key: quick("x")})
+	s, err := Open(b.Context(), filepath.Join(b.TempDir(), "store.db"), opts)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func (d *decrypter) Unwrap(infos []cms.RecipientInfo, cekLen int) ([]byte, error
 		return nil, d.store.fail("looking for a recipient in", err)
 	}
 	for _, print := range prints {
-		id, err := d.store.PrivateIdentity(d.ctx, print)
+		id, err := d.store.privateIdentity(d.ctx, print)
 		if err != nil {
 			return nil, err
 		}

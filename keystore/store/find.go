@@ -24,20 +24,11 @@ func (s *Store) Find(ctx context.Context, address string) ([]keystore.Found, err
 	if err != nil {
 		return nil, s.fail(op, err)
 	}
-	c := Correspondent{Address: normal}
-	var own []Identity
-	err = s.read(ctx, func(tx *sql.Tx) error {
-		txErr := readCorrespondent(ctx, tx, &c)
-		if txErr == nil || errors.Is(txErr, ErrNotFound) {
-			own, txErr = readIdentities(ctx, tx, `SELECT i.fingerprint, c.der, i.added FROM identities i JOIN certificates c USING (fingerprint)
-				JOIN identity_addresses a USING (fingerprint) WHERE a.address = ?`, normal)
-		}
-		return txErr
-	})
+	k, err := remember(s, askFound, normal, func() (*knowledge, int, error) { return s.look(ctx, normal) })
 	if err != nil {
 		return nil, s.fail(op, err)
 	}
-	now := s.opts.Now()
+	c, own, now := &k.correspondent, k.own, s.opts.Now()
 	var found []keystore.Found
 	for _, e := range c.Entries {
 		f := c.found(e, now)
@@ -54,6 +45,30 @@ func (s *Store) Find(ctx context.Context, address string) ([]keystore.Found, err
 	}
 	keystore.SortFound(found)
 	return found, nil
+}
+
+// knowledge is what the store has for an address.
+type knowledge struct {
+	correspondent Correspondent // without entries when there is none
+	own           []Identity
+}
+
+// look reads what there is, and returns how many octets of certificates it has.
+func (s *Store) look(ctx context.Context, address string) (*knowledge, int, error) {
+	k := &knowledge{correspondent: Correspondent{Address: address}}
+	err := s.read(ctx, func(tx *sql.Tx) error {
+		txErr := readCorrespondent(ctx, tx, &k.correspondent)
+		if txErr == nil || errors.Is(txErr, ErrNotFound) {
+			k.own, txErr = readIdentities(ctx, tx, `SELECT i.fingerprint, c.der, i.added FROM identities i JOIN certificates c USING (fingerprint)
+				JOIN identity_addresses a USING (fingerprint) WHERE a.address = ?`, address)
+		}
+		return txErr
+	})
+	size := sizeOf(k.own)
+	for _, e := range k.correspondent.Entries {
+		size += sizeOfChain(e.Certificate, e.Chain)
+	}
+	return k, size, err
 }
 
 // found judges an entry.

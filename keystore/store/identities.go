@@ -123,6 +123,23 @@ func (s *Store) Identities(ctx context.Context, address string) ([]Identity, err
 	return out, s.fail(op, err)
 }
 
+// sizeOf returns how many octets of certificates identities have.
+func sizeOf(list []Identity) int {
+	n := 0
+	for i := range list {
+		n += sizeOfChain(list[i].Certificate, list[i].Chain)
+	}
+	return n
+}
+
+func sizeOfChain(c *pki.Certificate, chain []*pki.Certificate) int {
+	n := len(c.Raw)
+	for _, issuer := range chain {
+		n += len(issuer.Raw)
+	}
+	return n
+}
+
 func readIdentities(ctx context.Context, tx *sql.Tx, query string, args ...any) ([]Identity, error) {
 	var out []Identity
 	err := each(ctx, tx, func(rows *sql.Rows) error {
@@ -199,6 +216,18 @@ func (s *Store) PrivateIdentity(ctx context.Context, id Fingerprint) (keystore.I
 	return keystore.Identity{Certificate: cert, Chain: chain, Key: private}, nil
 }
 
+// privateIdentity is PrivateIdentity for use, again and again. Nothing of what it
+// returns may be changed.
+func (s *Store) privateIdentity(ctx context.Context, id Fingerprint) (keystore.Identity, error) {
+	return remember(s, askPrivate, string(id[:]), func() (keystore.Identity, int, error) {
+		out, err := s.PrivateIdentity(ctx, id)
+		if err != nil {
+			return out, 0, err
+		}
+		return out, sizeOfChain(out.Certificate, out.Chain), nil
+	})
+}
+
 // openKey decrypts a private key. The data key is known to be right, so that
 // what fails here is damage.
 func (s *Store) openKey(key, public, sealed []byte, cert *pki.Certificate) (crypto.PrivateKey, error) {
@@ -222,17 +251,21 @@ func (s *Store) openKey(key, public, sealed []byte, cert *pki.Certificate) (cryp
 // that another has issued before one that is signed by itself. When there is
 // none the error is a [*NoIdentityError] with the reasons.
 func (s *Store) SigningIdentity(ctx context.Context, address string) (keystore.Identity, error) {
-	ids, err := s.Identities(ctx, address)
+	ids, err := remember(s, askIdentities, address, func() ([]Identity, int, error) {
+		list, err := s.Identities(ctx, address)
+		return list, sizeOf(list), err
+	})
 	if err != nil {
 		return keystore.Identity{}, err
 	}
+	ids = slices.Clone(ids) // they are others', too
 	slices.SortStableFunc(ids, func(a, b Identity) int { return selfIssued(a) - selfIssued(b) })
 	none := &NoIdentityError{Address: address}
 	for _, id := range ids {
 		// That the identity is for the address is the user's word.
 		err = keystore.CheckSigning(id.Certificate, "", s.opts.Now())
 		if err == nil {
-			return s.PrivateIdentity(ctx, id.Fingerprint)
+			return s.privateIdentity(ctx, id.Fingerprint)
 		}
 		rejection := Rejection{Certificate: id.Certificate}
 		if errors.As(err, &rejection.Err) {

@@ -32,6 +32,11 @@ type Options struct {
 	// BusyTimeout is how long a writer waits for others. 0: 30 seconds.
 	BusyTimeout time.Duration
 
+	// Remember is how long certificates and private keys that were read may be
+	// kept in memory to be used again. What anybody changes in the store, in this
+	// process or another, ends it at once, and so does Close. 0: not at all.
+	Remember time.Duration
+
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 }
@@ -39,11 +44,13 @@ type Options struct {
 // A Store is an open store. It is safe for concurrent use; Close must be
 // called.
 type Store struct {
-	path  string
-	opts  Options
-	db    *sql.DB
-	known int           // the newest version of the schema that is known
-	turn  chan struct{} // holds one element while somebody writes
+	path   string
+	source string // of the database, for the driver
+	opts   Options
+	db     *sql.DB
+	known  int           // the newest version of the schema that is known
+	turn   chan struct{} // holds one element while somebody writes
+	memo   memo
 
 	askMu   sync.Mutex // held while a question is asked
 	keyMu   sync.Mutex // for what follows
@@ -103,7 +110,9 @@ func open(ctx context.Context, path string, opts Options, steps []string) (*Stor
 	if err = makeFile(full); err != nil {
 		return nil, s.fail(op, err)
 	}
-	if s.db, err = driver.Open(dataSource(full), s.prepare); err != nil {
+	s.source = dataSource(full)
+	s.memo.store, s.memo.keep = s, opts.Remember
+	if s.db, err = driver.Open(s.source, s.prepare); err != nil {
 		return nil, s.fail(op, err)
 	}
 	s.db.SetMaxOpenConns(maxConns)
@@ -290,7 +299,7 @@ func (s *Store) Close() error {
 	clear(s.key)
 	s.key, s.closed = nil, true
 	s.keyMu.Unlock()
-	return s.fail("closing", s.db.Close())
+	return s.fail("closing", errors.Join(s.memo.close(), s.db.Close()))
 }
 
 // A querier is an *sql.DB or an *sql.Tx.

@@ -28,6 +28,7 @@ import (
 const (
 	taskWrite    = "write"    // adds certificates, and says so when they are stored
 	taskIdentity = "identity" // makes the store, the data key and an identity
+	taskRemove   = "remove"   // removes the identities for an address
 	taskOpen     = "open"     // opens the store as somebody without rights
 )
 
@@ -48,6 +49,9 @@ func runTask(task string) error {
 		}
 		_, err = s.AddIdentity(ctx, ids[0])
 		return err
+	}
+	if task == taskRemove {
+		return removeIdentities(ctx, s, name)
 	}
 	cert, err := parsePEM(must2(io.ReadAll(os.Stdin)))
 	if err != nil {

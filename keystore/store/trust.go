@@ -27,15 +27,22 @@ var ErrRejected = errors.New("the signer's certificate was rejected by hand")
 // The store is asked as of now, the authorities when Trust is called. The
 // context is that of all the lookups.
 func (s *Store) Trust(ctx context.Context, paths func(roots *pki.Roots) cms.Trust) (cms.Trust, error) {
+	return s.TrustAuthorities(ctx, func(authorities []Authority) cms.Trust {
+		certs := make([]*pki.Certificate, len(authorities))
+		for i, a := range authorities {
+			certs[i] = a.Certificate
+		}
+		return paths(pki.NewRoots(certs))
+	})
+}
+
+// TrustAuthorities is Trust for paths that begin at other roots besides.
+func (s *Store) TrustAuthorities(ctx context.Context, paths func(authorities []Authority) cms.Trust) (cms.Trust, error) {
 	authorities, err := s.Authorities(ctx)
 	if err != nil {
 		return nil, err
 	}
-	certs := make([]*pki.Certificate, len(authorities))
-	for i, a := range authorities {
-		certs[i] = a.Certificate
-	}
-	rest := paths(pki.NewRoots(certs))
+	rest := paths(authorities)
 	return cms.TrustFunc(func(req *cms.TrustRequest) error {
 		decision, lookupErr := s.decision(ctx, req.Certificate)
 		if lookupErr != nil {
@@ -64,7 +71,18 @@ func (s *Store) decision(ctx context.Context, c *pki.Certificate) (Decision, err
 			addresses = append(addresses, normal)
 		}
 	}
-	id, out := FingerprintOf(c), Undecided
+	id := FingerprintOf(c)
+	out, err := remember(s, askDecision, string(id[:]), func() (Decision, int, error) {
+		out, err := s.decided(ctx, id, addresses)
+		return out, 0, err
+	})
+	return out, s.fail("looking up a certificate in", err)
+}
+
+// decided returns what the user said about a certificate and one of addresses,
+// which are normalised.
+func (s *Store) decided(ctx context.Context, id Fingerprint, addresses []string) (Decision, error) {
+	out := Undecided
 	err := s.read(ctx, func(tx *sql.Tx) error {
 		err := each(ctx, tx, func(rows *sql.Rows) error {
 			var address string
@@ -87,5 +105,5 @@ func (s *Store) decision(ctx context.Context, c *pki.Certificate) (Decision, err
 		}
 		return err
 	})
-	return out, s.fail("looking up a certificate in", err)
+	return out, err
 }

@@ -46,6 +46,8 @@ type account struct {
 	source keystore.Finder
 	keys   *keys // nil when they are unlocked by logins
 	vault  vault // then
+
+	verdicts verdicts // on recipients
 }
 
 func open(ctx context.Context, conf config.Account, s *shared) (_ *account, err error) {
@@ -119,12 +121,11 @@ func (a *access) Signer(ctx context.Context, address string) (*cms.Signer, error
 
 // Recipient implements smtpproxy.Keys.
 func (a *access) Recipient(ctx context.Context, address string) (*recipients.Candidate, error) {
-	trust, err := a.trust(ctx)
+	trust, err := a.judge(ctx)
 	if err != nil {
 		return nil, err
 	}
-	judge := &recipients.Judge{Trust: trust}
-	found, err := judge.Find(ctx, a, address)
+	found, err := (&recipients.Judge{Trust: trust}).Find(ctx, a, address)
 	if best := recipients.Choose(found); best != nil {
 		return best, nil
 	}

@@ -66,7 +66,7 @@ func openStore(ctx context.Context, name string, ask keystore.Passphrase) (*stor
 	if _, err := os.Stat(name); err != nil {
 		return nil, err
 	}
-	opts := store.Options{}
+	opts := store.Options{Remember: remember}
 	if ask != nil {
 		opts.Key = &store.Passphrase{Ask: ask}
 	}

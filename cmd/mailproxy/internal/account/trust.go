@@ -103,23 +103,37 @@ func (s *shared) resolver() (err error) {
 
 // trust returns who is trusted by an account, as of now.
 func (a *account) trust(ctx context.Context) (cms.Trust, error) {
-	paths := func(more []*pki.Certificate) cms.Trust {
-		p := a.shared.paths
-		p.Roots = pki.NewRoots(slices.Concat(a.shared.authorities, more))
+	return a.trusting(ctx, func(own []store.Authority) cms.Trust {
+		p := a.paths(own)
 		return &p
-	}
+	})
+}
+
+// judge is trust for recipients, whose paths are remembered.
+func (a *account) judge(ctx context.Context) (cms.Trust, error) {
+	return a.trusting(ctx, func(own []store.Authority) cms.Trust {
+		return &judge{memo: &a.verdicts, paths: func() cms.PathTrust { return a.paths(own) }, roots: own}
+	})
+}
+
+// trusting returns who is trusted, with what judges paths to the authorities of the
+// configuration and of the account's store.
+func (a *account) trusting(ctx context.Context, judging func(own []store.Authority) cms.Trust) (cms.Trust, error) {
 	if !a.shared.conf.Trust.Store || a.store == nil {
-		return paths(nil), nil
+		return judging(nil), nil
 	}
-	list, err := a.store.Authorities(ctx)
-	if err != nil {
-		return nil, err
+	return a.store.TrustAuthorities(ctx, judging)
+}
+
+// paths returns what judges paths to authorities.
+func (a *account) paths(own []store.Authority) cms.PathTrust {
+	roots := slices.Clone(a.shared.authorities)
+	for i := range own {
+		roots = append(roots, own[i].Certificate)
 	}
-	own := make([]*pki.Certificate, len(list))
-	for i := range list {
-		own[i] = list[i].Certificate
-	}
-	return a.store.Trust(ctx, func(*pki.Roots) cms.Trust { return paths(own) })
+	p := a.shared.paths
+	p.Roots = pki.NewRoots(roots)
+	return p
 }
 
 // finder returns the sources of certificates for the owner of a store.
