@@ -3,6 +3,7 @@
 //
 //	go run ./bench [--size 100MiB,1GiB] [--rows REGEXP] [--peers REGEXP] [--json FILE] [--quick]
 //	go run ./bench --proxies [--json FILE]
+//	go run ./bench --mailboxes [--messages N] [--json FILE]
 //
 // It makes its data in a temporary folder (on /dev/shm, where there is one),
 // runs each operation with each program in turn, checks what every one of them
@@ -39,6 +40,8 @@ type options struct {
 	quick    bool
 	tool     string
 	proxies  bool // these, and nothing else
+	boxes    bool // mailboxes behind them, and nothing else
+	messages int  // in a mailbox
 }
 
 func main() {
@@ -72,6 +75,8 @@ func parse(args []string) (*options, error) {
 	fs.BoolVar(&o.quick, "quick", false, "one round, small sizes: to see that everything works")
 	fs.StringVar(&o.tool, "tool", "", "measure this smimetool in place of that of the source")
 	fs.BoolVar(&o.proxies, "proxies", false, "measure mailproxy beside nginx's mail proxy, and nothing else; --runs, --small and --json count")
+	fs.BoolVar(&o.boxes, "mailboxes", false, "measure FETCH through mailproxy and nginx's mail proxy, and nothing else; --rows, --runs, --small, --messages and --json count")
+	fs.IntVar(&o.messages, "messages", 1000, "how many messages are in a mailbox")
 	if err := fs.Parse(args); err != nil {
 		return nil, flag.ErrHelp // it has told already
 	}
@@ -141,6 +146,9 @@ type result struct {
 func bench(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	if o.proxies {
 		return benchProxies(ctx, o, stdout, stderr)
+	}
+	if o.boxes {
+		return benchMailboxes(ctx, o, stdout, stderr)
 	}
 	w, err := newWorld(ctx, o, stderr)
 	if err != nil {

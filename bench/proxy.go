@@ -100,7 +100,7 @@ func (w *mailWorld) proxyRows(ctx context.Context, stderr io.Writer) ([]*proxyRo
 			return func() (float64, error) { return w.sendRate(address, loginPlain, mail, kept, secure) }
 		}
 		if err := add(name, "90 % of nginx", map[string]func() (float64, error){
-			ours: rate(w.proxy.smtp, true), ofNginx: rate(w.nginx.smtp, true), direct: rate(w.sink, false)}); err != nil {
+			ours: rate(w.proxy.smtp, true), ofNginx: rate(w.nginx, true), direct: rate(w.sink, false)}); err != nil {
 			return nil, err
 		}
 	}

@@ -95,7 +95,7 @@ type mailWorld struct {
 
 	sink  string       // address
 	plain atomic.Int64 // messages that came to the sink in the clear
-	nginx struct{ smtp, pid string }
+	nginx string       // address
 	proxy struct {
 		*peers.Process
 		smtp string
@@ -116,10 +116,8 @@ func newMailWorld(ctx context.Context, o *options) (w *mailWorld, err error) {
 func (w *mailWorld) file(name string) string { return filepath.Join(w.dir, name) }
 
 func (w *mailWorld) prepare(ctx context.Context) error {
-	w.program = w.file("mailproxy")
-	build := exec.CommandContext(ctx, "go", "build", "-o", w.program, "github.com/postseal/postseal/cmd/mailproxy")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+	if err := w.build(ctx); err != nil {
+		return err
 	}
 	server, err := w.identities(ctx)
 	if err != nil {
@@ -132,14 +130,25 @@ func (w *mailWorld) prepare(ctx context.Context) error {
 	w.sink = l.Addr().String()
 	go (&sink{l, w.look}).serve()
 	w.Cleanup(func() { _ = l.Close() }) // nobody sends any more
-	if err = w.startNginx(server); err != nil {
+	w.nginx = net.JoinHostPort(loopback, peers.FreePort(w))
+	if err = w.nginxFor(server, []nginxServer{{"smtp", w.nginx, w.sink}}); err != nil {
 		return err
 	}
 	if err = w.configure(server); err != nil {
 		return err
 	}
 	w.startProxy()
-	return waitFor(ctx, w.nginx.smtp)
+	return waitFor(ctx, w.nginx)
+}
+
+// build builds mailproxy.
+func (w *mailWorld) build(ctx context.Context) error {
+	w.program = w.file("mailproxy")
+	build := exec.CommandContext(ctx, "go", "build", "-o", w.program, "github.com/postseal/postseal/cmd/mailproxy")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // waitFor waits until somebody listens at each address.
@@ -211,24 +220,29 @@ func (w *mailWorld) store(ctx context.Context, login, secret string, p *testpki.
 	return err
 }
 
-// configure writes the proxy's configuration.
-func (w *mailWorld) configure(server testpki.Files) error {
+// A proxyListener is one of mailproxy.
+type proxyListener struct{ protocol, address, upstream, mode string }
+
+// proxyConfig is mailproxy's configuration, with everybody's account.
+func (w *mailWorld) proxyConfig(server testpki.Files, connections int, listeners []proxyListener) string {
 	text := fmt.Sprintf("[server]\nname = %q\ndrain = \"1s\"\n\n[log]\nlevel = \"WARN\"\n\n[limits]\nconnections = %d\n\n[trust]\nauthorities = [%q]\n",
-		mailHost, 1000, server.CA)
-	for _, l := range []struct {
-		protocol, upstream string
-		address            *string
-	}{{"smtp", w.sink, &w.proxy.smtp}} {
-		name, port, err := net.SplitHostPort(l.upstream)
-		if err != nil {
-			return err
-		}
-		*l.address = net.JoinHostPort(loopback, peers.FreePort(w))
+		mailHost, connections, server.CA)
+	for _, l := range listeners {
+		name, port, _ := net.SplitHostPort(l.upstream) // it is one
 		text += fmt.Sprintf("\n[[listener]]\nprotocol = %q\naddress = %q\nmode = %q\ncertificate = %q\nkey = %q\n\n[listener.upstream]\nhost = %q\nport = %s\nmode = %q\n",
-			l.protocol, *l.address, starttls, server.Cert, server.Key, name, port, unprotected)
+			l.protocol, l.address, starttls, server.Cert, server.Key, name, port, l.mode)
 	}
 	for _, login := range []string{loginP256, loginRSA} {
 		text += fmt.Sprintf("\n[[account]]\nlogin = %q\naddresses = [%q]\nstore = %q\npassphrase_file = \"passphrase\"\n", login, login+mailDomain, login+".store")
+	}
+	return text
+}
+
+// configure writes the proxy's configuration.
+func (w *mailWorld) configure(server testpki.Files) error {
+	w.proxy.smtp = net.JoinHostPort(loopback, peers.FreePort(w))
+	text := w.proxyConfig(server, 1000, []proxyListener{{"smtp", w.proxy.smtp, w.sink, unprotected}})
+	for _, login := range []string{loginP256, loginRSA} {
 		text += fmt.Sprintf("\n[[rule]]\nsender = %q\nsign = \"always\"\nencrypt = \"require\"\n", login+mailDomain)
 	}
 	return os.WriteFile(w.file("mailproxy.toml"), []byte(text), 0o600)
@@ -245,6 +259,8 @@ func (w *mailWorld) startProxy() {
 		w.Fatalf("mailproxy: %v\n%s", err, w.proxy.Log())
 	}
 }
+
+const nginxPID = "nginx.pid" // in the world's folder
 
 const nginxConfig = `
 load_module /usr/lib/nginx/modules/ngx_mail_module.so;
@@ -266,12 +282,14 @@ mail {
   starttls only;
   smtp_auth plain;
   smtp_capabilities PIPELINING 8BITMIME;
-  server { listen %[6]s; protocol smtp; }
-}
+%[6]s}
 `
 
-// startNginx starts nginx's mail proxy, and the server that it asks about logins.
-func (w *mailWorld) startNginx(server testpki.Files) error {
+// A nginxServer is one of nginx's mail proxy, and where it leads to.
+type nginxServer struct{ protocol, address, upstream string }
+
+// nginxFor starts nginx's mail proxy, and the server that it asks about logins.
+func (w *mailWorld) nginxFor(server testpki.Files, servers []nginxServer) error {
 	program := peers.NeedProgram(w, "nginx", "nginx")
 	if _, err := os.Stat("/usr/lib/nginx/modules/ngx_mail_module.so"); err != nil {
 		return fmt.Errorf("nginx's mail proxy (Debian package libnginx-mod-mail) %w", errAbsent)
@@ -280,17 +298,20 @@ func (w *mailWorld) startNginx(server testpki.Files) error {
 	if err != nil {
 		return err
 	}
-	logins := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
-		name, port, _ := net.SplitHostPort(w.sink) // it is one
+	upstreams, listen := make(map[string]string), ""
+	for _, s := range servers {
+		upstreams[s.protocol] = s.upstream
+		listen += fmt.Sprintf("  server { listen %s; protocol %s; }\n", s.address, s.protocol)
+	}
+	logins := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
+		name, port, _ := net.SplitHostPort(upstreams[in.Header.Get("Auth-Protocol")]) // it is one
 		for key, value := range map[string]string{"Auth-Status": "OK", "Auth-Server": name, "Auth-Port": port} {
 			out.Header().Set(key, value)
 		}
 	})}
 	go func() { _ = logins.Serve(l) }()      // its error is that it was closed
 	w.Cleanup(func() { _ = logins.Close() }) // nobody asks any more
-	w.nginx.smtp = net.JoinHostPort(loopback, peers.FreePort(w))
-	w.nginx.pid = w.file("nginx.pid")
-	conf := fmt.Sprintf(nginxConfig, w.nginx.pid, runtime.NumCPU(), l.Addr(), server.Cert, server.Key, w.nginx.smtp)
+	conf := fmt.Sprintf(nginxConfig, w.file(nginxPID), runtime.NumCPU(), l.Addr(), server.Cert, server.Key, listen)
 	if err = os.WriteFile(w.file("nginx.conf"), []byte(conf), 0o600); err != nil {
 		return err
 	}

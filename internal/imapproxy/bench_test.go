@@ -59,3 +59,22 @@ func (c *client) lines(end string) (n int) {
 		}
 	}
 }
+
+// BenchmarkWholeFetch asks for 200 encrypted messages of 10 KiB, as a whole.
+func BenchmarkWholeFetch(b *testing.B) {
+	w := newWorld(b)
+	upstream := startDovecot(b)
+	direct := login(b, upstream, "")
+	m := w.encrypt(b, mixedMessage[:len(mixedMessage)-1]+strings.Repeat("a line of a message of the usual size\r\n", 250), w.alice)
+	for range 200 {
+		direct.add("INBOX", m)
+	}
+	proxied := serve(b, &Proxy{Open: func(string) (*render.Options, error) { return w.options(), nil }, Facts: facts.NewMemory()}, upstream)
+	c := login(b, proxied, "INBOX")
+	c.ok("FETCH 1:* (RFC822.SIZE)")
+	for b.Loop() {
+		if n := len(c.ok("FETCH 1:* (BODY.PEEK[])")); n != 200 {
+			b.Fatal(n)
+		}
+	}
+}

@@ -41,14 +41,19 @@ func newBuffered(src io.Reader) *bufio.Reader {
 	return br
 }
 
+// release gives a reader back.
+func release(br *bufio.Reader) {
+	br.Reset(nil)
+	readers.Put(br)
+}
+
 // await waits until there is something to read, without a buffer meanwhile. It
 // returns the reader to go on with, also with an error.
 func await(br *bufio.Reader, src io.Reader) (*bufio.Reader, error) {
 	if br.Buffered() > 0 {
 		return br, nil
 	}
-	br.Reset(nil)
-	readers.Put(br)
+	release(br)
 	p := &prefixed{src: src}
 	n, err := io.ReadFull(src, p.first[:])
 	p.has = n > 0

@@ -82,7 +82,9 @@ func (f *fact) addViews(m *shown) error {
 // digestOf returns the SHA-256 of a message.
 func digestOf(src io.ReaderAt, size int64) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
-	if _, err = io.Copy(h, io.NewSectionReader(src, 0, size)); err == nil {
+	br := newBuffered(io.NewSectionReader(src, 0, size))
+	defer release(br)
+	if _, err = br.WriteTo(h); err == nil {
 		h.Sum(sum[:0])
 	}
 	return sum, err

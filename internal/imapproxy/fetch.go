@@ -14,6 +14,7 @@ type target struct {
 	expunges int     // when seq was learned
 	values   []value // of the items that are not content
 	fact     *fact   // nil when it is not known yet
+	size     int64   // as it is stored, when fact is nil and it was looked at
 	big      bool    // it is too big to be opened
 	done     bool    // it was answered
 }
@@ -213,10 +214,11 @@ func (s *session) askTargets(f *fetch) (out []*target, status string, err error)
 // answerNow answers for a message by what is remembered of it, while the upstream
 // speaks of the next ones. It returns false when that is not enough.
 func (s *session) answerNow(f *fetch, t *target, known *fact) (bool, error) {
-	if known == nil || known.plain || slices.ContainsFunc(f.items, func(i item) bool { return i.content() && !known.answers(&i) }) {
+	t.fact = known
+	if f.needs(t) {
+		t.fact = nil // which is found out with the others
 		return false, nil
 	}
-	t.fact = known
 	err := s.writeAnswer(f, t, nil)
 	if errors.Is(err, errUnsure) {
 		return false, nil
@@ -265,28 +267,23 @@ func (s *session) fetchMixed(f *fetch, plain, ours []*target) (string, error) {
 	return s.fetchOurs(f, ours)
 }
 
-// atOnce is how many messages are opened together, where nothing but what is
-// remembered of them is asked for.
-const atOnce = 16
-
 // fetchOurs answers for messages that the upstream cannot answer for.
 func (s *session) fetchOurs(f *fetch, ours []*target) (string, error) {
 	status := "OK Fetch completed"
-	together := 1
-	if !slices.ContainsFunc(f.items, func(i item) bool { return i.content() && !i.remembered() }) {
-		together = atOnce
-	}
 	shown := make([]*target, 0, len(ours))
-	for some := range slices.Chunk(ours, together) {
-		problems, err := s.decide(f, some)
+	for some := range f.batches(ours) {
+		held, problems, err := s.obtain(f, some)
 		if err != nil {
 			return "", err
 		}
-		for _, t := range some {
+		for i, t := range some {
 			if err = problems[t.uid]; t.big {
 				err = &messageError{"LIMIT", "it is too big to be looked into, and claims a verdict", ErrTooLong}
 			} else if err == nil {
-				err = s.answer(f, t)
+				err = s.answer(f, t, held[t.uid])
+			}
+			if o := held[t.uid]; o != nil {
+				s.rendered.put(o)
 			}
 			if me, ok := errors.AsType[*messageError](err); ok {
 				s.p.log().Warn("a message cannot be shown", "account", s.account, "uid", t.uid, "error", me)
@@ -294,6 +291,11 @@ func (s *session) fetchOurs(f *fetch, ours []*target) (string, error) {
 				continue
 			}
 			if err != nil {
+				for _, rest := range some[i+1:] {
+					if o := held[rest.uid]; o != nil {
+						o.close()
+					}
+				}
 				return "", err
 			}
 			shown = append(shown, t)
@@ -312,20 +314,10 @@ type messageError struct {
 func (e *messageError) Error() string { return e.forClient + ": " + e.err.Error() }
 func (e *messageError) Unwrap() error { return e.err }
 
-// answer shows one message.
-func (s *session) answer(f *fetch, t *target) error {
-	var o *opened
-	if t.fact == nil || t.fact.plain || slices.ContainsFunc(f.items, func(i item) bool { return i.content() && !t.fact.answers(&i) }) {
-		if o = s.rendered.get(t.uid); o == nil {
-			s.flush() // this may take a while
-			got, err := s.get(f, []*target{t})
-			if err != nil || got[t.uid] == nil {
-				return err // nil: the message has gone meanwhile
-			}
-			if o, err = s.openOne(t, got[t.uid].buffer, got[t.uid].date); err != nil {
-				return err
-			}
-		}
+// answer shows one message. o is it when it was opened for that.
+func (s *session) answer(f *fetch, t *target, o *opened) error {
+	if f.needs(t) && o == nil {
+		return nil // the message has gone meanwhile
 	}
 	err := s.writeAnswer(f, t, o)
 	for range 10 {

@@ -33,16 +33,6 @@ func (i *item) content() bool {
 	return false
 }
 
-// remembered reports whether the answer to an item of content is remembered,
-// unless it is too big.
-func (i *item) remembered() bool {
-	switch i.name {
-	case "BODYSTRUCTURE", "ENVELOPE", "RFC822.SIZE", "PREVIEW":
-		return true
-	}
-	return i.name == "BODY" && !i.bracket
-}
-
 // seen reports whether fetching an item sets \Seen (RFC 3501, Section 6.4.5;
 // RFC 3516, Section 4.3).
 func (i *item) seen() bool {

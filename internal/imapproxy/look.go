@@ -52,6 +52,9 @@ func (s *session) look(f *fetch, targets []*target) error {
 					t.fact = plainFact
 				}
 			}
+			if size := one.get("RFC822.SIZE"); size != nil {
+				t.size, _ = strconv.ParseInt(size.text, 10, 64) // 0 counts as nothing
+			}
 			if flags := one.get("FLAGS"); flags != nil {
 				s.tellFlags(one.seq, flags.text)
 			}

@@ -77,47 +77,47 @@ func (s *session) settle(targets []*target, list []*opened) error {
 	if err := s.remember(fresh); err != nil {
 		return err
 	}
-	for _, o := range firsts {
-		if err := s.learn(o); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.learn(firsts)
 }
 
-// openOne opens and settles. It takes raw.
-func (s *session) openOne(t *target, raw *spool.Buffer, date string) (*opened, error) {
-	o, err := s.open(t, raw, date)
-	if err != nil {
-		return nil, err
-	}
-	if err = s.settle([]*target{t}, []*opened{o}); err != nil {
-		o.close()
-		return nil, err
-	}
-	if !t.fact.plain && t.fact.digest != o.digest {
-		// Another connection has decided otherwise meanwhile: its word counts.
+// agree returns a message as what was decided of it says: another connection may
+// have decided otherwise meanwhile, whose word counts. It takes o.
+func (s *session) agree(t *target, o *opened) (*opened, error) {
+	for !t.fact.plain && t.fact.digest != o.digest {
+		raw, date := o.raw, o.date
 		o.raw = spool.New(spool.Options{})
 		o.close()
-		return s.openOne(t, raw, date)
+		var err error
+		if o, err = s.open(t, raw, date); err != nil {
+			return nil, err
+		}
+		if err = s.settle([]*target{t}, []*opened{o}); err != nil {
+			o.close()
+			return nil, err
+		}
 	}
-	s.rendered.put(o)
 	return o, nil
 }
 
-// learn lets others know of a message that was opened for the first time.
-func (s *session) learn(o *opened) error {
-	m := o.made.Message
-	if m == nil {
+// learn lets others know of messages that were opened for the first time.
+func (s *session) learn(list []*opened) error {
+	var ids []string
+	for _, o := range list {
+		m := o.made.Message
+		if m == nil {
+			continue
+		}
+		if s.p.Learn != nil {
+			s.p.Learn(s.account, m, internalDate(o.date))
+		}
+		if cameEncrypted(m) {
+			ids = append(ids, messageIDs(o)...)
+		}
+	}
+	if s.p.Facts == nil || len(ids) == 0 {
 		return nil
 	}
-	if s.p.Learn != nil {
-		s.p.Learn(s.account, m, internalDate(o.date))
-	}
-	if s.p.Facts == nil || !cameEncrypted(m) {
-		return nil
-	}
-	return s.p.Facts.NoteEncrypted(s.ctx, s.account, messageIDs(o))
+	return s.p.Facts.NoteEncrypted(s.ctx, s.account, ids)
 }
 
 // cameEncrypted reports whether any layer of a message is encrypted, opened or not.

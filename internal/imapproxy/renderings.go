@@ -34,10 +34,11 @@ func (o *opened) close() {
 // They belong to one goroutine, but for clear when the session has ended.
 type renderings struct{ list []*opened }
 
-func (r *renderings) get(uid uint32) *opened {
+// take returns a message, which is the caller's; nil when it is not held.
+func (r *renderings) take(uid uint32) *opened {
 	for i, o := range r.list {
 		if o.uid == uid {
-			r.list = append(append(r.list[:i:i], r.list[i+1:]...), o)
+			r.list = append(r.list[:i:i], r.list[i+1:]...)
 			return o
 		}
 	}

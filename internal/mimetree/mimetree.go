@@ -17,6 +17,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/postseal/postseal/internal/mimeraw"
 )
@@ -70,15 +71,31 @@ type parser struct {
 	octets int // of headers that may still be read
 }
 
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 16<<10) }}
+
+// reader returns a reader, which is to be released.
 func (p *parser) reader(s Span) *bufio.Reader {
-	return bufio.NewReaderSize(io.NewSectionReader(p.src, s.Start, s.Size()), 16<<10)
+	return newReader(io.NewSectionReader(p.src, s.Start, s.Size()))
+}
+
+func newReader(src io.Reader) *bufio.Reader {
+	br := readers.Get().(*bufio.Reader)
+	br.Reset(src)
+	return br
+}
+
+func release(br *bufio.Reader) {
+	br.Reset(nil)
+	readers.Put(br)
 }
 
 // entity reads a header and what it announces.
 func (p *parser) entity(s Span, defaultType string, depth int, top bool) (*Part, error) {
 	section := io.NewSectionReader(p.src, s.Start, s.Size())
-	br := bufio.NewReaderSize(section, 16<<10)
+	br := newReader(section)
 	header, err := mimeraw.ReadHeader(br, min(maxHeader, max(p.octets, 1)))
+	ahead := int64(br.Buffered())
+	release(br)
 	if err == mimeraw.ErrHeaderTooLong && !top {
 		// Nobody needs such a header: it is text.
 		return p.leaf(&Part{Header: Span{s.Start, s.Start}, Body: s, Fields: &mimeraw.Header{}, Type: "text/plain"})
@@ -90,7 +107,7 @@ func (p *parser) entity(s Span, defaultType string, depth int, top bool) (*Part,
 	if err != nil {
 		return nil, err
 	}
-	split := s.Start + at - int64(br.Buffered())
+	split := s.Start + at - ahead
 	p.octets -= int(split - s.Start)
 	part := &Part{Header: Span{s.Start, split}, Body: Span{split, s.End}, Fields: header}
 	part.readType(defaultType)
@@ -135,6 +152,7 @@ func (part *Part) readType(defaultType string) {
 // leaf counts the lines of a body.
 func (p *parser) leaf(part *Part) (*Part, error) {
 	br := p.reader(part.Body)
+	defer release(br)
 	for {
 		line, err := br.ReadSlice('\n')
 		if len(line) > 0 && line[len(line)-1] == '\n' {
@@ -175,6 +193,7 @@ func (p *parser) multipart(part *Part, boundary string, depth int) error {
 func (p *parser) split(body Span, boundary string) (spans []Span, lines int64, err error) {
 	delimiter := []byte("--" + boundary)
 	br := p.reader(body)
+	defer release(br)
 	at, start := body.Start, int64(-1)
 	lineStart, lastEnd := true, int64(0) // lastEnd is the size of the line end before at
 	for {

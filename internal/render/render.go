@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/mimeraw"
@@ -167,6 +168,11 @@ func (r *Rendering) layered() bool {
 	return r.Problem != nil || r.Message != nil && len(r.Message.Layers) > 0
 }
 
+var (
+	readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10) }}
+	writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 32<<10) }}
+)
+
 // build writes the rendering.
 func (r *Rendering) build(raw func() io.Reader, opts *Options) error {
 	source := raw()
@@ -178,7 +184,9 @@ func (r *Rendering) build(raw func() io.Reader, opts *Options) error {
 		}
 		source = content.NewReader()
 	}
-	br := bufio.NewReaderSize(source, 32<<10)
+	br := readers.Get().(*bufio.Reader)
+	br.Reset(source)
+	defer func() { br.Reset(nil); readers.Put(br) }()
 	header, err := mimeraw.ReadHeader(br, opts.Read.MaxHeader)
 	if errors.Is(err, mimeraw.ErrHeaderTooLong) && !r.layered() {
 		return nil // nobody looks into such a header
@@ -197,7 +205,9 @@ func (r *Rendering) build(raw func() io.Reader, opts *Options) error {
 	}
 	r.Changed = true
 	r.Buffer = spool.New(spool.Options{Memory: opts.Memory, Dir: opts.Dir})
-	w := bufio.NewWriterSize(r.Buffer, 32<<10)
+	w := writers.Get().(*bufio.Writer)
+	w.Reset(r.Buffer)
+	defer func() { w.Reset(nil); writers.Put(w) }()
 	switch {
 	case opts.Remembered != nil:
 		r.Verdict = opts.Remembered.Verdict
