@@ -104,12 +104,12 @@ func (b *boxWorld) rows(ctx context.Context, stderr io.Writer) (rows []*proxyRow
 				return nil, err
 			}
 		}
-		row, rowErr := b.proxyRow(ctx, l.name, l.goal, f)
+		row, rowErr := b.proxyRow(ctx, l.name, l.goal, rated(f))
 		if rowErr != nil {
 			return nil, rowErr
 		}
 		rows = append(rows, row)
-		fmt.Fprintln(stderr, strings.Join(row.cells(), "; "))
+		fmt.Fprintln(stderr, strings.Join(row.cells(false), "; "))
 	}
 	return rows, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/postseal/postseal/internal/peers"
 	"github.com/postseal/postseal/internal/testpki"
@@ -58,11 +59,11 @@ func (b *boxWorld) start(ctx context.Context) error {
 		return err
 	}
 	b.nginxIMAP = net.JoinHostPort(loopback, peers.FreePort(b))
-	if err = b.nginxFor(server, []nginxServer{{"imap", b.nginxIMAP, b.dovecot.IMAP}}); err != nil {
+	if err = b.nginxFor(server, []nginxServer{{"imap", b.nginxIMAP, b.dovecot.IMAP, ""}}); err != nil {
 		return err
 	}
 	b.imap = net.JoinHostPort(loopback, peers.FreePort(b))
-	text := b.proxyConfig(server, 1000, []proxyListener{{"imap", b.imap, b.dovecot.IMAP, unprotected}}) + fmt.Sprintf("\n[imap]\nfacts = %q\n", b.file("facts"))
+	text := b.proxyConfig(server, 1000, []proxyListener{{"imap", b.imap, b.dovecot.IMAP, unprotected, ""}}) + fmt.Sprintf("\n[imap]\nfacts = %q\n", b.file("facts"))
 	if err = os.WriteFile(b.file("mailproxy.toml"), []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -129,9 +130,14 @@ func (b *boxWorld) forget(l *boxLook) error {
 
 // writeRows prints rows, and writes them to where they are wanted.
 func writeRows(o *options, rows []*proxyRow, stdout io.Writer) error {
-	lines := [][]string{append(append([]string{"a second"}, proxyPrograms...), "goal")}
+	heads := append([]string{"a second"}, proxyPrograms...)
+	cpu := slices.ContainsFunc(rows, func(r *proxyRow) bool { return r.CPU[ours] > 0 })
+	for i := 0; cpu && i < len(proxyPrograms); i++ {
+		heads = append(heads, "CPU of "+proxyPrograms[i])
+	}
+	lines := [][]string{append(heads, "goal")}
 	for _, r := range rows {
-		lines = append(lines, r.cells())
+		lines = append(lines, r.cells(cpu))
 	}
 	markdown(stdout, lines)
 	return writeJSON(o, rows)

@@ -1,19 +1,15 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A proxyRow is one figure of the proxies, by the program that it is of; more is
@@ -22,7 +18,16 @@ type proxyRow struct {
 	Name  string             `json:"name"`
 	Rates map[string]float64 `json:"rates"`  // medians, a second
 	Ratio map[string]float64 `json:"ratios"` // of Postseal to it: the median of those of each round
-	Goal  string             `json:"goal"`
+	// CPU is the time of all cores that the program takes for a message, in
+	// microseconds: the median. That of no proxy is what clients and server take.
+	CPU  map[string]float64 `json:"cpu"`
+	Goal string             `json:"goal"`
+}
+
+// A sample is what was measured once.
+type sample struct {
+	rate float64       // messages a second
+	cpu  time.Duration // of a message
 }
 
 // The programs that are compared.
@@ -35,7 +40,8 @@ const (
 
 var proxyPrograms = []string{ours, ofNginx, direct, ofKeys}
 
-func (r *proxyRow) cells() []string {
+// cells are the rates and, with cpu, what the programs take for them.
+func (r *proxyRow) cells(cpu bool) []string {
 	out := []string{r.Name}
 	for _, p := range proxyPrograms {
 		cell := "-"
@@ -43,6 +49,16 @@ func (r *proxyRow) cells() []string {
 			cell = fmt.Sprintf("%.0f", rate)
 			if ratio, there := r.Ratio[p]; there {
 				cell += fmt.Sprintf(" (%.0f %%)", 100*ratio)
+			}
+		}
+		out = append(out, cell)
+	}
+	for i := 0; cpu && i < len(proxyPrograms); i++ {
+		cell, p := "-", proxyPrograms[i]
+		if took := r.CPU[p]; took > 0 {
+			cell = fmt.Sprintf("%.0f µs", took)
+			if p != ours {
+				cell += fmt.Sprintf(" (%.0f %%)", 100*took/r.CPU[ours])
 			}
 		}
 		out = append(out, cell)
@@ -64,106 +80,142 @@ func benchProxies(ctx context.Context, o *options, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
-	lines := [][]string{append(append([]string{"a second"}, proxyPrograms...), "goal")}
-	for _, r := range rows {
-		lines = append(lines, r.cells())
-	}
-	markdown(stdout, lines)
-	if o.json == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(rows, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(o.json, append(data, '\n'), 0o666)
+	return writeRows(o, rows, stdout)
 }
 
 // proxyRows measures all rows.
 func (w *mailWorld) proxyRows(ctx context.Context, stderr io.Writer) ([]*proxyRow, error) {
-	mail := string(smallMail(smallSize)) + ".\r\n"
 	var rows []*proxyRow
-	add := func(name, goal string, f map[string]func() (float64, error)) error {
+	add := func(name, goal string, f map[string]func() (sample, error)) error {
 		if !w.o.rows.MatchString(name) {
 			return nil
 		}
 		r, err := w.proxyRow(ctx, name, goal, f)
 		if err == nil {
 			rows = append(rows, r)
-			fmt.Fprintln(stderr, strings.Join(r.cells(), "; "))
+			fmt.Fprintln(stderr, strings.Join(r.cells(true), "; "))
 		}
 		return err
 	}
 	for _, kept := range []bool{true, false} {
-		name := map[bool]string{true: "passed on, connections kept", false: "passed on, a connection each"}[kept]
-		rate := func(address string, secure bool) func() (float64, error) {
-			return func() (float64, error) { return w.sendRate(address, loginPlain, mail, kept, secure) }
-		}
-		if err := add(name, "90 % of nginx", map[string]func() (float64, error){
-			ours: rate(w.proxy.smtp, true), ofNginx: rate(w.nginx, true), direct: rate(w.sink, false)}); err != nil {
-			return nil, err
+		end := map[bool]string{true: ", connections kept", false: ", a connection each"}[kept]
+		for _, where := range []struct {
+			name, goal          string
+			proxy, beside, sink string
+			log                 bool // clients log in
+			secure              bool // the sink has TLS
+		}{
+			{"passed on", "90 % of nginx", w.proxy.smtp, w.nginx.smtp, w.sink, true, false},
+			{"passed on to smtp-sink", "90 % of nginx", w.proxy.open, w.nginx.open, w.postfix, false, false},
+			{"passed on with TLS", "", w.proxy.secure, "", w.sink, true, true},
+		} {
+			login := loginPlain
+			if !where.log {
+				login = ""
+			}
+			mail := w.mail(loginPlain)
+			f := map[string]func() (sample, error){
+				ours:   func() (sample, error) { return w.send(where.proxy, login, mail, kept, true, w.proxyPIDs) },
+				direct: func() (sample, error) { return w.send(where.sink, login, mail, kept, where.secure, self) },
+			}
+			if where.beside != "" {
+				f[ofNginx] = func() (sample, error) { return w.send(where.beside, login, mail, kept, true, w.nginxPIDs) }
+			}
+			if err := add(where.name+end, where.goal, f); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, login := range []string{loginP256, loginRSA} {
+		mail := w.mail(login)
 		keys, err := w.keys(login, []byte(mail))
-		own := strings.ReplaceAll(mail, "alice@example.test", login+mailDomain)
 		if err != nil {
 			return nil, err
 		}
-		if err = add("signed and encrypted, "+login, "80 % of the keys alone", map[string]func() (float64, error){
-			ours:   func() (float64, error) { return w.sealedRate(login, own) },
-			ofKeys: keys}); err != nil {
-			return nil, err
+		for name, address := range map[string]string{"signed and encrypted, ": w.proxy.smtp, "signed and encrypted, with TLS, ": w.proxy.secure} {
+			if err = add(name+login, "80 % of the keys alone", map[string]func() (sample, error){
+				ours:   func() (sample, error) { return w.send(address, login, mail, true, true, w.proxyPIDs) },
+				ofKeys: keys}); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return rows, nil
 }
 
+// mail returns a message of somebody, and the dot that ends it.
+func (w *mailWorld) mail(login string) string {
+	text := string(smallMail(smallSize))
+	text = strings.Replace(text, "From: alice@example.test", "From: "+login+mailDomain, 1)
+	return strings.Replace(text, "To: alice@example.test", "To: "+recipientOf(login), 1) + ".\r\n"
+}
+
 // proxyRow measures one row in rounds, in each every program once.
-func (w *mailWorld) proxyRow(ctx context.Context, name, goal string, f map[string]func() (float64, error)) (*proxyRow, error) {
-	r := &proxyRow{Name: name, Goal: goal, Rates: make(map[string]float64), Ratio: make(map[string]float64)}
-	rates, ratios := make(map[string][]float64), make(map[string][]float64)
+func (w *mailWorld) proxyRow(ctx context.Context, name, goal string, f map[string]func() (sample, error)) (*proxyRow, error) {
+	r := &proxyRow{Name: name, Goal: goal, Rates: make(map[string]float64), Ratio: make(map[string]float64), CPU: make(map[string]float64)}
+	rates, ratios, cpu := make(map[string][]float64), make(map[string][]float64), make(map[string][]float64)
 	for range w.o.runs {
 		for _, p := range proxyPrograms {
 			if f[p] == nil {
 				continue
 			}
-			rate, err := f[p]()
+			one, err := f[p]()
 			if err == nil {
 				err = ctx.Err()
 			}
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", name, p, err)
 			}
-			rates[p] = append(rates[p], rate)
+			rates[p], cpu[p] = append(rates[p], one.rate), append(cpu[p], float64(one.cpu)/float64(time.Microsecond))
 			if p != ours {
-				ratios[p] = append(ratios[p], rates[ours][len(rates[p])-1]/rate)
+				ratios[p] = append(ratios[p], rates[ours][len(rates[p])-1]/one.rate)
 			}
 		}
 	}
-	for p, values := range rates {
-		slices.Sort(values)
-		r.Rates[p] = values[len(values)/2]
-	}
-	for p, values := range ratios {
-		slices.Sort(values)
-		r.Ratio[p] = values[len(values)/2]
+	for _, of := range []struct {
+		all map[string][]float64
+		out map[string]float64
+	}{{rates, r.Rates}, {ratios, r.Ratio}, {cpu, r.CPU}} {
+		for p, values := range of.all {
+			slices.Sort(values)
+			of.out[p] = values[len(values)/2]
+		}
 	}
 	return r, nil
 }
 
+// rated makes samples of rates alone.
+func rated(f map[string]func() (float64, error)) map[string]func() (sample, error) {
+	out := make(map[string]func() (sample, error))
+	for p, measure := range f {
+		out[p] = func() (sample, error) {
+			rate, err := measure()
+			return sample{rate: rate}, err
+		}
+	}
+	return out
+}
+
+// metered is repeat, with the CPU that processes take meanwhile.
+func (w *mailWorld) metered(cores int, pids func() []string, f func() error) (sample, error) {
+	list := pids()
+	before, begin := cpuOf(list), time.Now()
+	rate, err := repeat(w.o.small, cores, f)
+	count := rate * time.Since(begin).Seconds()
+	return sample{rate, time.Duration(float64(cpuOf(list)-before) / max(count, 1))}, err
+}
+
 // keys returns the rate of the operations with keys that a message needs, on all
 // cores: a signature, and an encryption for one recipient.
-func (w *mailWorld) keys(login string, mail []byte) (func() (float64, error), error) {
-	p := w.people[login]
-	signer, ok := p.Key.(crypto.Signer)
+func (w *mailWorld) keys(login string, mail []byte) (func() (sample, error), error) {
+	signer, ok := w.people[login].Key.(crypto.Signer)
 	if !ok {
 		return nil, fmt.Errorf("%s has no key to sign with", login)
 	}
 	sign, _ := keyJobs(signer)
-	encrypt, _, err := secretJobs(p, mail)
-	return func() (float64, error) {
-		return repeat(w.o.small, runtime.NumCPU(), func() error {
+	encrypt, _, err := secretJobs(w.people[recipientOf(login)], mail)
+	return func() (sample, error) {
+		return w.metered(runtime.NumCPU(), self, func() error {
 			if signErr := sign(); signErr != nil {
 				return signErr
 			}
@@ -175,12 +227,16 @@ func (w *mailWorld) keys(login string, mail []byte) (func() (float64, error), er
 // proxyClients is how many clients send at once.
 const proxyClients = 8
 
-// sendRate returns how many messages a second go through, from a login to
-// itself.
-func (w *mailWorld) sendRate(address, login, mail string, kept, secure bool) (float64, error) {
+// send measures how many messages a second go through from a login, "" for nobody's,
+// to its recipient. Some of what arrives is looked at, when the time is over.
+func (w *mailWorld) send(address, login, mail string, kept, secure bool, pids func() []string) (sample, error) {
 	config := w.client
 	if !secure {
 		config = nil
+	}
+	from := login
+	if login == "" {
+		from = loginPlain
 	}
 	var mu sync.Mutex
 	free := make([]*mailClient, 0, proxyClients)
@@ -192,18 +248,19 @@ func (w *mailWorld) sendRate(address, login, mail string, kept, secure bool) (fl
 	for i := 0; kept && i < proxyClients; i++ {
 		c, err := dialSMTP(address, login, config)
 		if err != nil {
-			return 0, err
+			return sample{}, err
 		}
 		free = append(free, c)
 	}
-	return repeat(w.o.small, proxyClients, func() error {
+	w.seen.reset()
+	out, err := w.metered(proxyClients, pids, func() error {
 		if !kept {
 			c, err := dialSMTP(address, login, config)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = c.conn.Close() }() // all was acknowledged
-			if err = c.send(login+mailDomain, mail); err != nil {
+			if err = c.send(from+mailDomain, recipientOf(from), mail); err != nil {
 				return err
 			}
 			return c.say("QUIT\r\n", "221")
@@ -212,82 +269,14 @@ func (w *mailWorld) sendRate(address, login, mail string, kept, secure bool) (fl
 		c := free[len(free)-1]
 		free = free[:len(free)-1]
 		mu.Unlock()
-		err := c.send(login+mailDomain, mail)
+		err := c.send(from+mailDomain, recipientOf(from), mail)
 		mu.Lock()
 		free = append(free, c)
 		mu.Unlock()
 		return err
 	})
-}
-
-// sealedRate is sendRate through the proxy, for one whose messages it encrypts:
-// one that came to the sink in the clear is an error.
-func (w *mailWorld) sealedRate(login, mail string) (float64, error) {
-	plain := w.plain.Load()
-	rate, err := w.sendRate(w.proxy.smtp, login, mail, true, true)
-	if n := w.plain.Load() - plain; err == nil && n > 0 {
-		err = fmt.Errorf("%d messages were not encrypted", n)
+	if err == nil && address != w.proxy.open && address != w.nginx.open && address != w.postfix {
+		err = w.verify(from, mail)
 	}
-	return rate, err
-}
-
-// A sink is a mail server that takes everything, in place of Postfix's
-// smtp-sink, which answers 250 to a login where RFC 4954, Section 6 has 235: a
-// proxy that looks at it takes that for a failure. check sees each message.
-type sink struct {
-	l     net.Listener
-	check func(message []byte)
-}
-
-func (s *sink) serve() {
-	for {
-		conn, err := s.l.Accept()
-		if err != nil {
-			return // it was closed
-		}
-		go s.talk(conn)
-	}
-}
-
-func (s *sink) talk(conn net.Conn) {
-	defer func() { _ = conn.Close() }() // the client is gone
-	br := bufio.NewReaderSize(conn, 32<<10)
-	answer := "220 sink.example ESMTP\r\n"
-	for {
-		if _, err := io.WriteString(conn, answer); err != nil {
-			return
-		}
-		line, err := br.ReadString('\n')
-		if err != nil {
-			return
-		}
-		switch verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(line)), " "); verb {
-		case "EHLO":
-			answer = "250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 AUTH PLAIN\r\n"
-		case "AUTH":
-			answer = "235 2.7.0 Welcome\r\n"
-		case "QUIT":
-			_, _ = io.WriteString(conn, "221 2.0.0 Bye\r\n") // the client is going
-			return
-		case "DATA":
-			if _, err = io.WriteString(conn, "354 Go on\r\n"); err != nil {
-				return
-			}
-			var message bytes.Buffer
-			for {
-				text, readErr := br.ReadSlice('\n')
-				if readErr != nil {
-					return
-				}
-				if string(text) == ".\r\n" {
-					break
-				}
-				message.Write(text)
-			}
-			s.check(message.Bytes())
-			answer = "250 2.0.0 Ok\r\n"
-		default:
-			answer = "250 2.0.0 Ok\r\n"
-		}
-	}
+	return out, err
 }

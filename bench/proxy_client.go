@@ -66,7 +66,8 @@ func (c *mailClient) secure(config *tls.Config) {
 	c.br.Reset(c.conn)
 }
 
-// dialSMTP connects, and logs in; without a configuration there is no TLS.
+// dialSMTP connects, and logs in where there is a login; without a configuration
+// there is no TLS.
 func dialSMTP(address, login string, config *tls.Config) (*mailClient, error) {
 	c, err := dialMail(address)
 	if err != nil {
@@ -79,7 +80,7 @@ func dialSMTP(address, login string, config *tls.Config) (*mailClient, error) {
 			err = c.say(hello, "250 ")
 		}
 	}
-	if err == nil {
+	if err == nil && login != "" {
 		err = c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+login+"\x00"+mailSecret))+"\r\n", "2")
 	}
 	if err != nil {
@@ -89,10 +90,9 @@ func dialSMTP(address, login string, config *tls.Config) (*mailClient, error) {
 	return c, nil
 }
 
-// send sends a message to an address from itself. mail ends with an empty line
-// that has a dot in it.
-func (c *mailClient) send(address, mail string) error {
-	for _, step := range [][2]string{{"MAIL FROM:<" + address + ">\r\n", "250"}, {"RCPT TO:<" + address + ">\r\n", "250"}, {"DATA\r\n", "354"}, {mail, "250"}} {
+// send sends a message. mail ends with a line that has a dot in it.
+func (c *mailClient) send(from, to, mail string) error {
+	for _, step := range [][2]string{{"MAIL FROM:<" + from + ">\r\n", "250"}, {"RCPT TO:<" + to + ">\r\n", "250"}, {"DATA\r\n", "354"}, {mail, "250"}} {
 		if err := c.say(step[0], step[1]); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func TestProxies(t *testing.T) {
 	if err = json.Unmarshal(data, &rows); err != nil {
 		t.Fatal(err)
 	}
-	if len(rows) != 4 || out.Len() == 0 {
+	if len(rows) != 10 || out.Len() == 0 {
 		t.Fatalf("%d rows, and the table\n%s", len(rows), &out)
 	}
 	for _, r := range rows {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -16,7 +15,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,12 +91,13 @@ type mailWorld struct {
 	ca      *testpki.CA
 	client  *tls.Config
 
-	sink  string       // address
-	plain atomic.Int64 // messages that came to the sink in the clear
-	nginx string       // address
-	proxy struct {
+	sink    string // address
+	postfix string // that of smtp-sink, to which nobody logs in
+	seen    inbox  // of sink
+	nginx   struct{ smtp, open string }
+	proxy   struct {
 		*peers.Process
-		smtp string
+		smtp, open, secure string // open takes mail without a login, secure has TLS behind it
 	}
 }
 
@@ -128,17 +127,28 @@ func (w *mailWorld) prepare(ctx context.Context) error {
 		return err
 	}
 	w.sink = l.Addr().String()
-	go (&sink{l, w.look}).serve()
+	certificate, err := tls.LoadX509KeyPair(server.Cert, server.Key)
+	if err != nil {
+		return err
+	}
+	go (&sink{l, &tls.Config{Certificates: []tls.Certificate{certificate}}, &w.seen}).serve()
 	w.Cleanup(func() { _ = l.Close() }) // nobody sends any more
-	w.nginx = net.JoinHostPort(loopback, peers.FreePort(w))
-	if err = w.nginxFor(server, []nginxServer{{"smtp", w.nginx, w.sink}}); err != nil {
+	w.postfix = net.JoinHostPort(loopback, peers.FreePort(w))
+	args := []string{w.postfix, "1000"}
+	if os.Geteuid() == 0 {
+		args = append([]string{"-u", "nobody"}, args...) // it insists
+	}
+	peers.StartProcess(w, "postfix", "smtp-sink", args...)
+	w.nginx.smtp, w.nginx.open = net.JoinHostPort(loopback, peers.FreePort(w)), net.JoinHostPort(loopback, peers.FreePort(w))
+	if err = w.nginxFor(server, []nginxServer{{"smtp", w.nginx.smtp, w.sink, "smtp_auth plain;"},
+		{"smtp", w.nginx.open, w.postfix, "smtp_auth none; proxy_smtp_auth off;"}}); err != nil {
 		return err
 	}
 	if err = w.configure(server); err != nil {
 		return err
 	}
 	w.startProxy()
-	return waitFor(ctx, w.nginx)
+	return waitFor(ctx, w.nginx.smtp, w.nginx.open, w.postfix)
 }
 
 // build builds mailproxy.
@@ -195,16 +205,29 @@ func (w *mailWorld) identities(ctx context.Context) (server testpki.Files, err e
 			return server, err
 		}
 		w.people[login] = p
-		if err = w.store(ctx, login, secret, p); err != nil {
+		to, issueErr := w.ca.Issue(testpki.Profile{Name: "to " + login, Email: recipientOf(login), Key: kind})
+		if issueErr != nil {
+			return server, issueErr
+		}
+		w.people[recipientOf(login)] = to
+		if err = w.store(ctx, login, secret, p, to); err != nil {
 			return server, err
 		}
 	}
 	return server, nil
 }
 
-// store writes a person's store.
-func (w *mailWorld) store(ctx context.Context, login, secret string, p *testpki.Person) (err error) {
+// recipientOf returns the address of whom somebody writes to.
+func recipientOf(login string) string { return "to-" + login + mailDomain }
+
+// store writes a person's store: an identity, and the certificate of the recipient,
+// for which a path to an authority has to be found.
+func (w *mailWorld) store(ctx context.Context, login, secret string, p, to *testpki.Person) (err error) {
 	certificate, err := pki.ParseCertificate(p.Cert.Raw)
+	if err != nil {
+		return err
+	}
+	other, err := pki.ParseCertificate(to.Cert.Raw)
 	if err != nil {
 		return err
 	}
@@ -217,11 +240,17 @@ func (w *mailWorld) store(ctx context.Context, login, secret string, p *testpki.
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	_, err = s.AddIdentity(ctx, keystore.Identity{Certificate: certificate, Key: p.Key}, login+mailDomain)
+	if err == nil {
+		_, err = s.AddCertificate(ctx, recipientOf(login), other, store.AddOptions{})
+	}
 	return err
 }
 
 // A proxyListener is one of mailproxy.
-type proxyListener struct{ protocol, address, upstream, mode string }
+type proxyListener struct {
+	protocol, address, upstream, mode string
+	more                              string // settings
+}
 
 // proxyConfig is mailproxy's configuration, with everybody's account.
 func (w *mailWorld) proxyConfig(server testpki.Files, connections int, listeners []proxyListener) string {
@@ -229,8 +258,11 @@ func (w *mailWorld) proxyConfig(server testpki.Files, connections int, listeners
 		mailHost, connections, server.CA)
 	for _, l := range listeners {
 		name, port, _ := net.SplitHostPort(l.upstream) // it is one
-		text += fmt.Sprintf("\n[[listener]]\nprotocol = %q\naddress = %q\nmode = %q\ncertificate = %q\nkey = %q\n\n[listener.upstream]\nhost = %q\nport = %s\nmode = %q\n",
-			l.protocol, l.address, starttls, server.Cert, server.Key, name, port, l.mode)
+		text += fmt.Sprintf("\n[[listener]]\nprotocol = %q\naddress = %q\nmode = %q\ncertificate = %q\nkey = %q\n%s\n\n[listener.upstream]\nhost = %q\nport = %s\nmode = %q\n",
+			l.protocol, l.address, starttls, server.Cert, server.Key, l.more, name, port, l.mode)
+		if l.mode != unprotected {
+			text += fmt.Sprintf("ca = %q\n", server.CA)
+		}
 	}
 	for _, login := range []string{loginP256, loginRSA} {
 		text += fmt.Sprintf("\n[[account]]\nlogin = %q\naddresses = [%q]\nstore = %q\npassphrase_file = \"passphrase\"\n", login, login+mailDomain, login+".store")
@@ -240,8 +272,11 @@ func (w *mailWorld) proxyConfig(server testpki.Files, connections int, listeners
 
 // configure writes the proxy's configuration.
 func (w *mailWorld) configure(server testpki.Files) error {
-	w.proxy.smtp = net.JoinHostPort(loopback, peers.FreePort(w))
-	text := w.proxyConfig(server, 1000, []proxyListener{{"smtp", w.proxy.smtp, w.sink, unprotected}})
+	for _, address := range []*string{&w.proxy.smtp, &w.proxy.open, &w.proxy.secure} {
+		*address = net.JoinHostPort(loopback, peers.FreePort(w))
+	}
+	text := w.proxyConfig(server, 1000, []proxyListener{{"smtp", w.proxy.smtp, w.sink, unprotected, ""},
+		{"smtp", w.proxy.open, w.postfix, unprotected, "login = \"optional\""}, {"smtp", w.proxy.secure, w.sink, starttls, ""}})
 	for _, login := range []string{loginP256, loginRSA} {
 		text += fmt.Sprintf("\n[[rule]]\nsender = %q\nsign = \"always\"\nencrypt = \"require\"\n", login+mailDomain)
 	}
@@ -280,13 +315,15 @@ mail {
   ssl_certificate %[4]s;
   ssl_certificate_key %[5]s;
   starttls only;
-  smtp_auth plain;
   smtp_capabilities PIPELINING 8BITMIME;
 %[6]s}
 `
 
 // A nginxServer is one of nginx's mail proxy, and where it leads to.
-type nginxServer struct{ protocol, address, upstream string }
+type nginxServer struct {
+	protocol, address, upstream string
+	more                        string // settings
+}
 
 // nginxFor starts nginx's mail proxy, and the server that it asks about logins.
 func (w *mailWorld) nginxFor(server testpki.Files, servers []nginxServer) error {
@@ -300,11 +337,11 @@ func (w *mailWorld) nginxFor(server testpki.Files, servers []nginxServer) error 
 	}
 	upstreams, listen := make(map[string]string), ""
 	for _, s := range servers {
-		upstreams[s.protocol] = s.upstream
-		listen += fmt.Sprintf("  server { listen %s; protocol %s; }\n", s.address, s.protocol)
+		upstreams[s.address] = s.upstream
+		listen += fmt.Sprintf("  server { listen %s; protocol %s; auth_http_header X-Server %[1]s; %[3]s }\n", s.address, s.protocol, s.more)
 	}
 	logins := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
-		name, port, _ := net.SplitHostPort(upstreams[in.Header.Get("Auth-Protocol")]) // it is one
+		name, port, _ := net.SplitHostPort(upstreams[in.Header.Get("X-Server")]) // it is one
 		for key, value := range map[string]string{"Auth-Status": "OK", "Auth-Server": name, "Auth-Port": port} {
 			out.Header().Set(key, value)
 		}
@@ -317,11 +354,4 @@ func (w *mailWorld) nginxFor(server testpki.Files, servers []nginxServer) error 
 	}
 	peers.StartProcess(w, "nginx", program, "-e", "stderr", "-p", w.dir, "-c", w.file("nginx.conf"), "-g", "daemon off;")
 	return nil
-}
-
-// look counts the messages that are not encrypted.
-func (w *mailWorld) look(message []byte) {
-	if !bytes.Contains(message, []byte("smime-type=auth")) && !bytes.Contains(message, []byte("smime-type=envel")) {
-		w.plain.Add(1)
-	}
 }

@@ -31,6 +31,9 @@ type Process struct {
 // Log returns what the program has printed, standard output and error together.
 func (p *Process) Log() string { return p.log.String() }
 
+// PID returns the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
