@@ -4,6 +4,7 @@
 //	go run ./bench [--size 100MiB,1GiB] [--rows REGEXP] [--peers REGEXP] [--json FILE] [--quick]
 //	go run ./bench --proxies [--json FILE]
 //	go run ./bench --mailboxes [--messages N] [--json FILE]
+//	go run ./bench --idle 5000 [--json FILE]
 //
 // It makes its data in a temporary folder (on /dev/shm, where there is one),
 // runs each operation with each program in turn, checks what every one of them
@@ -42,6 +43,8 @@ type options struct {
 	proxies  bool // these, and nothing else
 	boxes    bool // mailboxes behind them, and nothing else
 	messages int  // in a mailbox
+	idle     int  // connections that are held, and nothing else; 0: not asked for
+	settle   time.Duration
 }
 
 func main() {
@@ -77,6 +80,8 @@ func parse(args []string) (*options, error) {
 	fs.BoolVar(&o.proxies, "proxies", false, "measure mailproxy beside nginx's mail proxy, and nothing else; --runs, --small and --json count")
 	fs.BoolVar(&o.boxes, "mailboxes", false, "measure FETCH through mailproxy and nginx's mail proxy, and nothing else; --rows, --runs, --small, --messages and --json count")
 	fs.IntVar(&o.messages, "messages", 1000, "how many messages are in a mailbox")
+	fs.IntVar(&o.idle, "idle", 0, "measure the memory of so many idle connections, and nothing else; --rows, --settle and --json count")
+	fs.DurationVar(&o.settle, "settle", 12*time.Second, "how long a program may take to free what it needed to accept connections")
 	if err := fs.Parse(args); err != nil {
 		return nil, flag.ErrHelp // it has told already
 	}
@@ -146,6 +151,9 @@ type result struct {
 func bench(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	if o.proxies {
 		return benchProxies(ctx, o, stdout, stderr)
+	}
+	if o.idle > 0 {
+		return benchIdle(ctx, o, stdout, stderr)
 	}
 	if o.boxes {
 		return benchMailboxes(ctx, o, stdout, stderr)

@@ -54,7 +54,10 @@ func (a *app) serve(file string) error {
 		return err
 	}
 	stopMetrics := func() {}
+	trimming, stopTrim := context.WithCancel(context.Background())
+	go trim(trimming)
 	defer func() {
+		stopTrim()
 		if cut := srv.drain(); cut > 0 {
 			log.Warn("connections were cut off", "connections", cut)
 		}

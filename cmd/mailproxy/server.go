@@ -227,11 +227,20 @@ func (s *server) end(st *state, conn net.Conn) {
 	st.release()
 }
 
+// serve serves a client until it leaves.
 func (s *server) serve(sv *service, conn net.Conn) {
 	n := protocolIndex(sv.conf.Protocol)
 	s.metrics.accepted[n].Add(1)
 	s.metrics.open[n].Add(1)
 	defer s.metrics.open[n].Add(-1)
+	if run := s.meet(sv, conn); run != nil {
+		run()
+	}
+}
+
+// meet finds out who a client is, and returns what serves it; nil when it is not
+// served.
+func (s *server) meet(sv *service, conn net.Conn) func() {
 	over, client, err := sv.meet(s.ctx, conn)
 	if err == nil && s.loops.Is(client.Peer, client.To) {
 		err = upstream.ErrLoop
@@ -239,13 +248,13 @@ func (s *server) serve(sv *service, conn net.Conn) {
 	if err != nil {
 		s.metrics.refused.Add(1)
 		s.log.Warn("a connection was refused", "protocol", sv.conf.Protocol, "client", upstream.AddrPort(conn.RemoteAddr()).Addr().String(), "error", err)
-		return
+		return nil
 	}
 	if !s.known(sv, conn, client) {
 		s.refuse(conn, client.Addr.Addr().String(), true)
-		return
+		return nil
 	}
-	sv.serve(s.ctx, over, client)
+	return sv.serving(s.ctx, over, client)
 }
 
 // lastWait is how long connections that were cut off may take to notice it.

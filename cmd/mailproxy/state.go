@@ -13,6 +13,7 @@ import (
 	"github.com/postseal/postseal/cmd/mailproxy/internal/account"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
 	"github.com/postseal/postseal/cmd/mailproxy/internal/upstream"
+	"github.com/postseal/postseal/internal/aside"
 	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/internal/imapproxy"
 	"github.com/postseal/postseal/internal/policy"
@@ -119,18 +120,20 @@ func newDialer(c *config.Config, l *config.Listener, resolver func() (dane.Resol
 	return &upstream.Dialer{Finder: f, Name: c.Server.Name}, nil
 }
 
-// serve serves a client until it leaves.
-func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client) {
+// serving returns what serves a client until it leaves; nil when it has not come to
+// TLS. What is needed only before does not stay on the stack meanwhile.
+func (sv *service) serving(ctx context.Context, conn net.Conn, c *upstream.Client) func() {
 	config4 := sv.identity.config(c)
 	if sv.conf.Mode == tls.Implicit {
 		over := cryptotls.Server(conn, config4)
 		shake, cancel := context.WithTimeout(ctx, time.Duration(sv.state.conf.Limits.Handshake))
-		err := over.HandshakeContext(shake)
+		var err error
+		aside.Do(func() { err = over.HandshakeContext(shake) })
 		cancel()
 		if err != nil {
 			sv.kept.metrics.handshakeFailures.Add(1)
 			sv.log.Info("a TLS handshake failed", "client", c.Addr.Addr().String(), "error", err)
-			return
+			return nil
 		}
 		conn = over
 	}
@@ -138,7 +141,7 @@ func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client)
 		config4 = nil
 	}
 	user := sv.state.accounts.Connection(sv.log)
-	defer user.Close()
+	end := user.Close
 	loggedIn := func(login string, password []byte) {
 		sv.kept.metrics.logins[protocolIndex(sv.conf.Protocol)].Add(1)
 		user.LoggedIn(login, password)
@@ -148,7 +151,10 @@ func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client)
 			sv.log.Info("a client has not logged in for too long", "client", c.Addr.Addr().String())
 			_ = conn.Close() // there is nothing that could be lost
 		})
-		defer late.Stop()
+		end = func() {
+			late.Stop()
+			user.Close()
+		}
 		count := loggedIn
 		loggedIn = func(login string, password []byte) {
 			late.Stop()
@@ -166,13 +172,18 @@ func (sv *service) serve(ctx context.Context, conn net.Conn, c *upstream.Client)
 		p.Connect, p.Route, p.TLS, p.RequireTLS, p.Server, p.Log = connect, route, config4, config4 != nil, sv.place(c), log
 		p.Open, p.LoggedIn, p.Learn, p.Secret = user.Options, loggedIn, user.Learn, user.Secret
 		p.Append = user.Keeping
-		p.ServeConn(ctx, conn)
-		return
+		return func() {
+			defer end()
+			p.ServeConn(ctx, conn)
+		}
 	}
 	p := sv.smtp.Copy()
 	p.Connect, p.Route, p.TLS, p.Log = connect, route, config4, log
 	p.Keys, p.LoggedIn = user.Keys, loggedIn
-	p.ServeConn(ctx, conn)
+	return func() {
+		defer end()
+		p.ServeConn(ctx, conn)
+	}
 }
 
 // proxies makes what the connections of a listener have in common.
@@ -198,7 +209,10 @@ func (sv *service) connect(ctx context.Context, c *upstream.Client, account stri
 		sv.kept.metrics.refused.Add(1)
 		return nil, false, upstream.ErrLoop
 	}
-	conn, greeted, err := sv.dial.Connect(ctx, c, account)
+	var conn net.Conn
+	var greeted bool
+	var err error
+	aside.Do(func() { conn, greeted, err = sv.dial.Connect(ctx, c, account) })
 	if err != nil {
 		sv.kept.metrics.upstreamFailures.Add(1)
 	}

@@ -22,9 +22,9 @@ const ground = "internal/oid internal/der internal/ber internal/rc2 internal/key
 // protocol is what the two protocols of the proxy may import, and sources what
 // the commands may: all that knows keys and certificates.
 const (
-	protocol = ground + " pki cms smime keystore tls tls/relay internal/recipients internal/saslrelay"
+	protocol = ground + " pki cms smime keystore tls tls/relay internal/recipients internal/saslrelay internal/aside"
 	sources  = ground + " pki pki/ca pki/fetch pki/dane pki/dane/dnsclient cms smime keystore keystore/store keystore/pkcs11 keystore/keyring keystore/smimea keystore/ldap keystore/files tls tls/relay tls/certs tls/mtasts tls/policy internal/recipients"
-	proxies  = " internal/facts internal/policy internal/mimetree internal/render internal/saslrelay internal/outgoing internal/smtpproxy internal/milter internal/imapproxy"
+	proxies  = " internal/aside internal/facts internal/policy internal/mimetree internal/render internal/saslrelay internal/outgoing internal/smtpproxy internal/milter internal/imapproxy"
 )
 
 // rooms lists, for each room, the rooms that it may import: docs/architecture.md.
@@ -70,6 +70,7 @@ var rooms = map[string]string{
 	"internal/policy":                 ground + " keystore",
 	"internal/mimetree":               ground,
 	"internal/facts":                  "",
+	"internal/aside":                  "",
 	"internal/render":                 ground + " pki cms smime",
 	"internal/saslrelay":              "",
 	"internal/outgoing":               ground + " pki cms smime keystore internal/recipients internal/policy",

@@ -47,17 +47,19 @@ func release(br *bufio.Reader) {
 	readers.Put(br)
 }
 
-// await waits until there is something to read, without a buffer meanwhile. It
-// returns the reader to go on with, also with an error.
-func await(br *bufio.Reader, src io.Reader) (*bufio.Reader, error) {
-	if br.Buffered() > 0 {
-		return br, nil
+// await waits until there is something to read, without a buffer meanwhile: there is
+// another reader afterwards, also with an error.
+func await(br **bufio.Reader, src io.Reader) error {
+	if (*br).Buffered() > 0 {
+		return nil
 	}
-	release(br)
+	release(*br)
+	*br = nil // it is another's now, and nobody else may hold it
 	p := &prefixed{src: src}
 	n, err := io.ReadFull(src, p.first[:])
 	p.has = n > 0
-	return newBuffered(p), err
+	*br = newBuffered(p)
+	return err
 }
 
 // A lazyWriter is a buffered writer without a buffer while it has nothing to write.
@@ -133,8 +135,7 @@ func (s *session) awaitClient() error {
 		if err := s.client.SetReadDeadline(time.Now().Add(restTime)); err != nil {
 			return err
 		}
-		var err error
-		if s.cr, err = await(s.cr, s.client); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := await(&s.cr, s.client); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return s.awaited(err)
 		}
 		s.rest()
@@ -142,9 +143,7 @@ func (s *session) awaitClient() error {
 	if err := s.client.SetReadDeadline(time.Now().Add(s.p.idle())); err != nil {
 		return err
 	}
-	var err error
-	s.cr, err = await(s.cr, s.client)
-	return s.awaited(err)
+	return s.awaited(await(&s.cr, s.client))
 }
 
 // holds reports whether there is something that is not held for a client that is

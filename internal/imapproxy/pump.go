@@ -48,7 +48,7 @@ func (s *session) pumpAll() error {
 		var err error
 		if s.ur.Buffered() == 0 && !s.waiting.Load() {
 			// Nothing is asked of the upstream, and it may be silent for long.
-			if s.ur, err = await(s.ur, patient{s, s.upstream}); err != nil {
+			if err = await(&s.ur, patient{s, s.upstream}); err != nil {
 				return err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/postseal/postseal/internal/aside"
 	"github.com/postseal/postseal/internal/facts"
 	"github.com/postseal/postseal/internal/render"
 )
@@ -296,9 +297,12 @@ func (s *session) startTLS(tag string) error {
 	conn := cryptotls.Server(s.client, s.p.TLS)
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTime)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	var err error
+	aside.Do(func() { err = conn.HandshakeContext(ctx) })
+	if err != nil {
 		return fmt.Errorf("the TLS handshake failed: %w", err)
 	}
+	release(s.cr)
 	s.out.Lock()
 	s.client, s.cr = conn, newBuffered(conn)
 	s.cw, s.view = lazyWriter{dst: hurried{conn}}, view{login: true}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/postseal/postseal/internal/aside"
 	"github.com/postseal/postseal/internal/outgoing"
 	"github.com/postseal/postseal/internal/policy"
 	"github.com/postseal/postseal/smime"
@@ -174,7 +175,9 @@ func (p *Proxy) startTLS(ctx context.Context, conn net.Conn) net.Conn {
 		_ = conn.Close() // nothing was said
 		return nil
 	}
-	session, err := p.toTLS.Handshake(ctx, conn)
+	var session *tls.Session
+	var err error
+	aside.Do(func() { session, err = p.toTLS.Handshake(ctx, conn) })
 	if err != nil {
 		p.log().Info("a client did not come to TLS", "client", conn.RemoteAddr().String(), "error", err)
 		return nil
