@@ -21,13 +21,35 @@ const block = 32 << 10
 func (w *lineEnds) Write(p []byte) (int, error) {
 	for done := 0; done < len(p); {
 		part := p[done:min(len(p), done+block)]
-		w.buf = w.append(w.buf[:0], part)
-		if _, err := w.dst.Write(w.buf); err != nil {
+		out := part
+		if w.cr || !clean(part) {
+			w.buf = w.append(w.buf[:0], part)
+			out = w.buf
+		} else {
+			w.inLine = part[len(part)-1] != '\n'
+		}
+		if _, err := w.dst.Write(out); err != nil {
 			return done, err
 		}
 		done += len(part)
 	}
 	return len(p), nil
+}
+
+// clean reports whether all line ends are CRLF already.
+func clean(p []byte) bool {
+	crs := bytes.Count(p, []byte{'\r'})
+	for rest := p; ; {
+		n := bytes.IndexByte(rest, '\n')
+		if n < 0 {
+			return crs == 0 // each is before one of the LFs
+		}
+		if n == 0 || rest[n-1] != '\r' {
+			return false
+		}
+		crs--
+		rest = rest[n+1:]
+	}
 }
 
 func (w *lineEnds) append(out, p []byte) []byte {

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/mail"
 	"strings"
+	"sync"
 
 	"github.com/postseal/postseal/internal/mimeraw"
 	"github.com/postseal/postseal/internal/policy"
@@ -104,10 +105,17 @@ func (s *Sealer) Receive(r io.Reader) (*Message, error) {
 	return m, nil
 }
 
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 16<<10) }}
+
 // read looks into the message.
 func (m *Message) read(tags policy.Tags) error {
 	src := &counter{src: m.raw.NewReader()}
-	br := bufio.NewReaderSize(src, 16<<10)
+	br := readers.Get().(*bufio.Reader)
+	br.Reset(src)
+	defer func() {
+		br.Reset(nil)
+		readers.Put(br)
+	}()
 	var err error
 	if m.Header, err = mimeraw.ReadHeader(br, maxHeader); err != nil {
 		return err

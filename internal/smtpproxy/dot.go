@@ -1,6 +1,9 @@
 package smtpproxy
 
-import "bytes"
+import (
+	"bytes"
+	"sync"
+)
 
 // dotBuffer is how much of a message is written at once, in octets.
 const dotBuffer = 64 << 10
@@ -10,6 +13,7 @@ const dotBuffer = 64 << 10
 // beginning of lines are doubled (Section 4.5.2). No content can end it.
 type dotted struct {
 	out   []byte
+	plain bool // dots stay as they are, and none ends the text
 	inner bool // the last octet was not the end of a line
 	cr    bool // a CR was held back
 }
@@ -22,7 +26,7 @@ func (d *dotted) put(c byte) {
 	if d.cr = c == '\r'; d.cr || c == '\n' {
 		return
 	}
-	if c == '.' && !d.inner {
+	if c == '.' && !d.inner && !d.plain {
 		d.out = append(d.out, '.')
 	}
 	d.out, d.inner = append(d.out, c), true
@@ -36,7 +40,7 @@ func (d *dotted) line(p []byte) int {
 	if n < 2 || d.cr || p[n-2] != '\r' || bytes.IndexByte(p[:n-2], '\r') >= 0 {
 		return 0
 	}
-	if p[0] == '.' && !d.inner {
+	if p[0] == '.' && !d.inner && !d.plain {
 		d.out = append(d.out, '.')
 	}
 	d.out, d.inner = append(d.out, p[:n]...), false
@@ -57,7 +61,34 @@ func (d *dotted) end() {
 	if d.inner || d.cr {
 		d.out = append(d.out, '\r', '\n')
 	}
-	d.out = append(d.out, ".\r\n"...)
+	if !d.plain {
+		d.out = append(d.out, ".\r\n"...)
+	}
+}
+
+// buffers are for messages on their way in and out, so that each does not need its
+// own.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// A buffer has two parts of a message: as it is read, and as it is written.
+type buffer struct{ in, out []byte }
+
+// getBuffer returns an empty one.
+func getBuffer() *buffer {
+	b := buffers.Get().(*buffer)
+	if b.in == nil {
+		b.in, b.out = make([]byte, textBuffer), make([]byte, 0, dotBuffer)
+	}
+	return b
+}
+
+// free gives it back, without what was in it.
+func (b *buffer) free() {
+	clear(b.in)
+	clear(b.out[:cap(b.out)])
+	if b.out = b.out[:0]; cap(b.out) <= 2*dotBuffer {
+		buffers.Put(b)
+	}
 }
 
 // A dotWriter writes the text of DATA to an upstream.

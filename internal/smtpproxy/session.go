@@ -162,6 +162,9 @@ func (s *session) Data(r io.Reader) error {
 	if e == nil {
 		return permanent(503, "5.5.1", "There is no message under way")
 	}
+	if _, chunks := r.(*io.PipeReader); !chunks { // which are read in another goroutine
+		r = &text{r, s.b.front, s.server.MaxMessageBytes}
+	}
 	m, err := s.p.sealer.Receive(r)
 	if err != nil {
 		return s.explain(err)

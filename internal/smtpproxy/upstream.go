@@ -297,10 +297,13 @@ func (u *upstream) message(src io.Reader, size int64) (*Reply, error) {
 	if err != nil || r.Code != 354 {
 		return r, err
 	}
-	w := &dotWriter{u: u, text: dotted{out: make([]byte, 0, dotBuffer)}}
-	if _, err = io.Copy(w, src); err == nil {
+	b := getBuffer()
+	w := &dotWriter{u: u, text: dotted{out: b.out}}
+	if _, err = io.CopyBuffer(w, src, b.in); err == nil {
 		err = w.end()
 	}
+	b.out = w.text.out
+	b.free()
 	return u.sent(err)
 }
 
@@ -311,7 +314,9 @@ func (u *upstream) chunk(src io.Reader, size int64) (*Reply, error) {
 		return nil, err
 	}
 	head := fmt.Sprintf("BDAT %d LAST\r\n", size)
-	buf := make([]byte, dotBuffer)
+	b := getBuffer()
+	defer b.free()
+	buf := b.out[:cap(b.out)]
 	n := copy(buf, head)
 	var err error
 	for left := size; err == nil && (left > 0 || n > 0); {

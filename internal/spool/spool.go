@@ -135,7 +135,7 @@ func (b *Buffer) writeMemory(p []byte) int {
 	for n < len(p) && b.size < b.memory {
 		i, off := locate(b.size)
 		if i == len(b.chunks) {
-			b.chunks = append(b.chunks, make([]byte, min(chunkLen(i), b.memory-b.size)))
+			b.chunks = append(b.chunks, getChunk(i)[:min(chunkLen(i), b.memory-b.size)])
 		}
 		m := copy(b.chunks[i][off:], p[n:])
 		n += m
@@ -231,10 +231,8 @@ func (b *Buffer) Close() error {
 		return nil
 	}
 	b.closed = true
-	if !b.public {
-		for _, c := range b.chunks {
-			clear(c)
-		}
+	for i, c := range b.chunks {
+		putChunk(i, c, !b.public)
 	}
 	b.chunks = nil
 	if b.disk == nil {
@@ -258,6 +256,26 @@ func chunkLen(i int) int64 {
 		return chunkEnds[i] - chunkEnds[i-1]
 	}
 	return chunkSize
+}
+
+// chunkPools are chunks that nobody uses, by their lengths, without what was in them
+// unless it was public.
+var chunkPools [len(chunkEnds) + 1]sync.Pool
+
+func getChunk(i int) []byte {
+	if c, ok := chunkPools[min(i, len(chunkEnds))].Get().(*[]byte); ok {
+		return *c
+	}
+	return make([]byte, chunkLen(i))
+}
+
+// putChunk takes a chunk back; a secret one is overwritten.
+func putChunk(i int, c []byte, secret bool) {
+	c = c[:cap(c)]
+	if secret {
+		clear(c)
+	}
+	chunkPools[min(i, len(chunkEnds))].Put(&c)
 }
 
 // locate returns the chunk that holds offset off of the memory, and the place
