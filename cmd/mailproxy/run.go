@@ -53,6 +53,7 @@ func (a *app) serve(file string) error {
 	if err != nil {
 		return err
 	}
+	defer growHeap()()
 	stopMetrics := func() {}
 	trimming, stopTrim := context.WithCancel(context.Background())
 	go trim(trimming)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/mimeraw"
@@ -211,8 +212,7 @@ func (p *Plan) Seal(c policy.Copy) (*Content, error) {
 
 func (p *Plan) write(out io.Writer, c policy.Copy) error {
 	if c.Untouched() {
-		_, err := io.Copy(out, p.m.Reader())
-		return err
+		return pour(out, p.m.Reader())
 	}
 	var signers []cms.Signer
 	if c.Sign {
@@ -240,8 +240,23 @@ func (p *Plan) write(out io.Writer, c policy.Copy) error {
 	if err != nil {
 		return err
 	}
-	if _, err = io.Copy(w, p.m.Reader()); err != nil {
+	if err = pour(w, p.m.Reader()); err != nil {
 		return err
 	}
 	return w.Close()
+}
+
+// copies are buffers for messages on their way from one place to another.
+var copies = sync.Pool{New: func() any { return new([block]byte) }}
+
+// pour copies a message. What was in the buffer is overwritten.
+func pour(dst io.Writer, src io.Reader) error {
+	buf := copies.Get().(*[block]byte)
+	defer func() {
+		clear(buf[:])
+		copies.Put(buf)
+	}()
+	// A reader of several parts would make a buffer of its own.
+	_, err := io.CopyBuffer(dst, struct{ io.Reader }{src}, buf[:])
+	return err
 }
