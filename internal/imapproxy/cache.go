@@ -1,6 +1,7 @@
 package imapproxy
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/postseal/postseal/internal/facts"
@@ -46,6 +47,14 @@ func (c *cache) one(box facts.Mailbox, uid uint32) *fact {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.boxes[box][uid]
+}
+
+// plain reports whether all messages are known to have no S/MIME.
+func (c *cache) plain(box facts.Mailbox, uids []uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := c.boxes[box]
+	return !slices.ContainsFunc(uids, func(uid uint32) bool { f := held[uid]; return f == nil || !f.plain })
 }
 
 // put holds a fact. When there are too many all are forgotten: they come back as

@@ -38,6 +38,9 @@ func (s *session) fetchCommand(tag string, uid bool, line string) error {
 	if !ok || !slices.ContainsFunc(f.items, func(i item) bool { return i.content() }) {
 		return s.pass(tag, "FETCH", held+"\r\n")
 	}
+	if set, plain := s.plainSet(f); plain {
+		return s.pass(tag, "FETCH", f.line(set))
+	}
 	targets, status, err := s.targets(f)
 	if err != nil {
 		return err
@@ -57,7 +60,10 @@ func (s *session) fetchCommand(tag string, uid bool, line string) error {
 		}
 	}
 	if len(ours) == 0 && len(plain) == len(targets) && !f.vanished() {
-		return s.pass(tag, "FETCH", held+"\r\n")
+		if len(targets) > 0 && strings.ContainsAny(f.set, "*$") {
+			f.set = f.list(targets) // of those that come meanwhile nothing is known
+		}
+		return s.pass(tag, "FETCH", f.line(f.set))
 	}
 	if status, err = s.fetchMixed(f, plain, ours); err != nil {
 		return err
@@ -73,6 +79,11 @@ func (f *fetch) verb() string {
 		return "UID FETCH"
 	}
 	return "FETCH"
+}
+
+// line is f as a command about a set of messages.
+func (f *fetch) line(set string) string {
+	return f.tag + " " + f.verb() + " " + set + " " + f.rest + "\r\n"
 }
 
 // list names targets as f does.

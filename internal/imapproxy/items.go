@@ -52,6 +52,7 @@ type fetch struct {
 	set       string
 	items     []item
 	modifiers string // in parentheses, or ""
+	rest      string // what follows the set, as the client wrote it
 }
 
 // asks reports whether f has an item, by its name in upper case.
@@ -73,7 +74,7 @@ func parseFetch(tag string, uid bool, args string) (*fetch, bool) {
 	if !ok || set == "" {
 		return nil, false
 	}
-	f := &fetch{tag: tag, uid: uid, set: set}
+	f := &fetch{tag: tag, uid: uid, set: set, rest: rest}
 	s := &scanner{text: rest}
 	if expanded, isMacro := macros[upper(s.peekWord())]; isMacro {
 		s.word()

@@ -128,7 +128,37 @@ func (s *session) knownSet(f *fetch) (string, bool) {
 	s.out.Lock()
 	defer s.out.Unlock()
 	_, ok := s.places.find(f.set, false)
-	return strings.ReplaceAll(f.set, "*", decimal(s.places.exists)), ok
+	return s.places.fixed(f), ok
+}
+
+// fixed is the set of f without an asterisk.
+func (p *places) fixed(f *fetch) string {
+	last := p.exists
+	if f.uid && p.known > 0 {
+		last = p.uids[len(p.uids)-1]
+	}
+	return strings.ReplaceAll(f.set, "*", decimal(last))
+}
+
+// plainSet returns the messages that f is about, without an asterisk, when all of
+// them are known to have no S/MIME.
+func (s *session) plainSet(f *fetch) (string, bool) {
+	if f.modifiers != "" {
+		return "", false
+	}
+	box := s.mailboxKey()
+	_, held := s.kept()
+	s.out.Lock()
+	defer s.out.Unlock()
+	numbers, ok := s.places.find(f.set, f.uid)
+	if !ok || len(numbers) == 0 {
+		return "", false
+	}
+	uids := make([]uint32, len(numbers))
+	for i, seq := range numbers {
+		uids[i] = s.places.uids[seq-1]
+	}
+	return s.places.fixed(f), held.plain(box, uids)
 }
 
 // learnPlace notes the place of a message.

@@ -143,28 +143,70 @@ func (n noting) Write(p []byte) (int, error) {
 	return n.Conn.Write(p)
 }
 
-// TestKnownFetch answers what is known without the server, and always as one
-// answers that has just connected, whatever has happened to the mailbox.
-func TestKnownFetch(t *testing.T) {
-	w := newWorld(t)
-	upstream := startDovecot(t)
+// noted serves a proxy, and returns what it has said to the server since it was last
+// asked.
+func (w *world) noted(t *testing.T, store facts.Store, upstream string) (addr string, said func() string) {
 	var mu sync.Mutex
 	var text strings.Builder
-	said := func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		defer text.Reset()
-		return text.String()
-	}
-	store := facts.NewMemory()
 	p := w.proxy()
 	p.Facts = store
 	p.Connect = func(context.Context) (net.Conn, bool, error) {
 		conn, err := net.Dial("tcp", upstream)
 		return noting{conn, &mu, &text}, false, err
 	}
-	through := serve(t, p, upstream)
-	p = w.proxy()
+	return serve(t, p, upstream), func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		defer text.Reset()
+		return text.String()
+	}
+}
+
+// TestPlainFetch leaves messages without S/MIME to the server at once, and names
+// them: one that comes meanwhile may be another kind of message.
+func TestPlainFetch(t *testing.T) {
+	w := newWorld(t)
+	upstream := startDovecot(t)
+	other := login(t, upstream, "")
+	for range 3 {
+		other.add("INBOX", mixedMessage)
+	}
+	through, said := w.noted(t, facts.NewMemory(), upstream)
+	c := login(t, through, "INBOX")
+	said()
+	for i, tc := range []struct{ command, want string }{
+		{"FETCH 1:* (UID RFC822.SIZE)", ""}, // nothing is known
+		{"FETCH 1:* (FLAGS RFC822.SIZE)", "t4 FETCH 1:3 (FLAGS RFC822.SIZE)\r\n"},
+		{"UID FETCH 2:* BODY.PEEK[]", "t5 UID FETCH 2:3 BODY.PEEK[]\r\n"},
+		{"fetch *,1 full", "t6 FETCH 3,1 full\r\n"},
+		{"FETCH 1:2 (BODY[HEADER.FIELDS (\"Subject\")])", "t7 FETCH 1:2 (BODY[HEADER.FIELDS (\"Subject\")])\r\n"},
+	} {
+		if len(c.ok(tc.command)) == 0 {
+			t.Errorf("%s has no answer", tc.command)
+		}
+		if got := said(); i > 0 && got != tc.want || i == 0 && !strings.HasSuffix(got, " FETCH 1:3 (UID RFC822.SIZE)\r\n") {
+			t.Errorf("%s: the server was asked %q", tc.command, got)
+		}
+	}
+	other.add("INBOX", w.encrypt(t, mixedMessage, w.alice))
+	c.ok("NOOP")
+	for range 2 {
+		for _, line := range c.ok("FETCH 1:* (RFC822.SIZE BODYSTRUCTURE)") {
+			if strings.Contains(strings.ToLower(line), "pkcs7") {
+				t.Errorf("it is shown as it is stored: %s", line)
+			}
+		}
+	}
+}
+
+// TestKnownFetch answers what is known without the server, and always as one
+// answers that has just connected, whatever has happened to the mailbox.
+func TestKnownFetch(t *testing.T) {
+	w := newWorld(t)
+	upstream := startDovecot(t)
+	store := facts.NewMemory()
+	through, said := w.noted(t, store, upstream)
+	p := w.proxy()
 	p.Facts = store
 	beside := serve(t, p, upstream)
 	other := login(t, upstream, "")
