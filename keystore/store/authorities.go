@@ -49,7 +49,7 @@ func (s *Store) AddAuthority(ctx context.Context, c *pki.Certificate) (Fingerpri
 
 // Authorities lists the authorities, the newest first. It needs no passphrase.
 func (s *Store) Authorities(ctx context.Context) ([]Authority, error) {
-	out, err := remember(s, askAuthorities, "", func() ([]Authority, int, error) {
+	out, err := remember(ctx, s, askAuthorities, "", func() ([]Authority, int, error) {
 		list, err := s.authorities(ctx)
 		size := 0
 		for i := range list {

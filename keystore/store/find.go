@@ -24,7 +24,7 @@ func (s *Store) Find(ctx context.Context, address string) ([]keystore.Found, err
 	if err != nil {
 		return nil, s.fail(op, err)
 	}
-	k, err := remember(s, askFound, normal, func() (*knowledge, int, error) { return s.look(ctx, normal) })
+	k, err := remember(ctx, s, askFound, normal, func() (*knowledge, int, error) { return s.look(ctx, normal) })
 	if err != nil {
 		return nil, s.fail(op, err)
 	}

@@ -219,7 +219,7 @@ func (s *Store) PrivateIdentity(ctx context.Context, id Fingerprint) (keystore.I
 // privateIdentity is PrivateIdentity for use, again and again. Nothing of what it
 // returns may be changed.
 func (s *Store) privateIdentity(ctx context.Context, id Fingerprint) (keystore.Identity, error) {
-	return remember(s, askPrivate, string(id[:]), func() (keystore.Identity, int, error) {
+	return remember(ctx, s, askPrivate, string(id[:]), func() (keystore.Identity, int, error) {
 		out, err := s.PrivateIdentity(ctx, id)
 		if err != nil {
 			return out, 0, err
@@ -251,7 +251,7 @@ func (s *Store) openKey(key, public, sealed []byte, cert *pki.Certificate) (cryp
 // that another has issued before one that is signed by itself. When there is
 // none the error is a [*NoIdentityError] with the reasons.
 func (s *Store) SigningIdentity(ctx context.Context, address string) (keystore.Identity, error) {
-	ids, err := remember(s, askIdentities, address, func() ([]Identity, int, error) {
+	ids, err := remember(ctx, s, askIdentities, address, func() ([]Identity, int, error) {
 		list, err := s.Identities(ctx, address)
 		return list, sizeOf(list), err
 	})

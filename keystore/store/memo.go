@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,9 +57,9 @@ const (
 // remember returns what read returns, or what it has returned before. read tells
 // how many octets of certificates are in its answer, which is not changed by
 // anybody who gets it.
-func remember[T any](s *Store, q question, about string, read func() (T, int, error)) (T, error) {
+func remember[T any](ctx context.Context, s *Store, q question, about string, read func() (T, int, error)) (T, error) {
 	key := memoKey{q, about}
-	before, answer, known := s.memo.recall(key)
+	before, answer, known := s.memo.recall(ctx, key)
 	if answer, ok := answer.(T); ok {
 		return answer, nil
 	}
@@ -70,17 +72,56 @@ func remember[T any](s *Store, q question, about string, read func() (T, int, er
 
 // recall returns the version of the database, and an answer or nil. Where the
 // version cannot be found out nothing is known.
-func (m *memo) recall(key memoKey) (version int64, answer any, known bool) {
+func (m *memo) recall(ctx context.Context, key memoKey) (version int64, answer any, known bool) {
 	if m.keep <= 0 {
 		return 0, nil, false
 	}
+	at, _ := ctx.Value(momentKey{}).(*moment)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if at.sees(m) && !m.closed {
+		return m.version, m.answers[key], true
+	}
 	version, ok := m.current()
 	if !ok {
 		return 0, nil, false
 	}
+	at.note(m)
 	return version, m.answers[key], true
+}
+
+// A moment knows which memos were found to be of the current version in it.
+type moment struct {
+	mu   sync.Mutex
+	seen []*memo
+}
+
+type momentKey struct{}
+
+// Moment returns a context for questions that are asked together, such as about one
+// recipient: whether anybody has changed a store is asked with the first of them,
+// as long as Options.Remember is set. It is not for a longer time than that.
+func Moment(ctx context.Context) context.Context {
+	return context.WithValue(ctx, momentKey{}, &moment{})
+}
+
+// sees reports whether a memo was asked before. There may be no moment.
+func (at *moment) sees(m *memo) bool {
+	if at == nil {
+		return false
+	}
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	return slices.Contains(at.seen, m)
+}
+
+func (at *moment) note(m *memo) {
+	if at == nil {
+		return
+	}
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	at.seen = append(at.seen, m)
 }
 
 // note remembers an answer, unless somebody has written since before.

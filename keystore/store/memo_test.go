@@ -176,6 +176,35 @@ func TestRememberProcess(t *testing.T) {
 	}
 }
 
+// TestMoment asks whether anything has changed with the first question, and again in
+// the next moment.
+func TestMoment(t *testing.T) {
+	t.Parallel()
+	s, other, _, id := memoStore(t, Options{})
+	must(s.SigningIdentity(t.Context(), alice))(t)
+	ctx := Moment(t.Context())
+	must(s.Find(ctx, bob))(t)
+	if err := other.RemoveIdentity(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.SigningIdentity(ctx, alice); err != nil {
+		t.Errorf("in the moment before it was removed: %v", err)
+	}
+	for range 2 {
+		if _, err := s.SigningIdentity(Moment(t.Context()), alice); !errors.As(err, new(*NoIdentityError)) {
+			t.Errorf("in the next moment: %v", err)
+		}
+	}
+	if _, err := s.SigningIdentity(ctx, alice); !errors.As(err, new(*NoIdentityError)) {
+		t.Errorf("what another moment has forgotten: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.SigningIdentity(ctx, alice)
+	wantErr(t, err, ErrClosed)
+}
+
 // TestRememberClosed signs with nothing after Close, which forgets the keys.
 func TestRememberClosed(t *testing.T) {
 	t.Parallel()
@@ -229,13 +258,13 @@ func TestRememberLimits(t *testing.T) {
 	if n := remembered(s); n == 0 || n > maxMemo {
 		t.Errorf("%d answers", n)
 	}
-	version, _, known := s.memo.recall(memoKey{})
+	version, _, known := s.memo.recall(t.Context(), memoKey{})
 	s.memo.note(memoKey{about: "large"}, 1, maxMemoSize, version)
-	if _, answer, _ := s.memo.recall(memoKey{about: "large"}); answer != nil || !known {
+	if _, answer, _ := s.memo.recall(t.Context(), memoKey{about: "large"}); answer != nil || !known {
 		t.Error("an answer that is too large was kept")
 	}
 	s.memo.note(memoKey{about: "old"}, 1, 1, version-1)
-	if _, answer, _ := s.memo.recall(memoKey{about: "old"}); answer != nil {
+	if _, answer, _ := s.memo.recall(t.Context(), memoKey{about: "old"}); answer != nil {
 		t.Error("an answer from before a change was kept")
 	}
 }

@@ -72,7 +72,7 @@ func (s *Store) decision(ctx context.Context, c *pki.Certificate) (Decision, err
 		}
 	}
 	id := FingerprintOf(c)
-	out, err := remember(s, askDecision, string(id[:]), func() (Decision, int, error) {
+	out, err := remember(ctx, s, askDecision, string(id[:]), func() (Decision, int, error) {
 		out, err := s.decided(ctx, id, addresses)
 		return out, 0, err
 	})

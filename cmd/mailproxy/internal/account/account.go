@@ -108,7 +108,7 @@ func (a *access) Signer(ctx context.Context, address string) (*cms.Signer, error
 	if a.keys == nil {
 		return nil, ErrLocked // it may pass: there is an identity
 	}
-	id, err := a.keys.signing(ctx, normal)
+	id, err := a.keys.signing(store.Moment(ctx), normal)
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +121,7 @@ func (a *access) Signer(ctx context.Context, address string) (*cms.Signer, error
 
 // Recipient implements smtpproxy.Keys.
 func (a *access) Recipient(ctx context.Context, address string) (*recipients.Candidate, error) {
+	ctx = store.Moment(ctx)
 	trust, err := a.judge(ctx)
 	if err != nil {
 		return nil, err
