@@ -27,8 +27,12 @@ import (
 //	  mac MessageAuthenticationCode,
 //	  unauthAttrs [2] IMPLICIT UnauthAttributes OPTIONAL }
 func (r *Reader) openAEAD(d *DecryptedReader, e *envelope, c alg.Cipher, params alg.CipherParams, cek []byte, o DecryptOptions) error {
+	if o.Again != nil {
+		return r.openAgain(d, e, c, params, cek, o)
+	}
 	buf := spool.New(spool.Options{Memory: o.SpoolMemory, Dir: o.SpoolDir, Public: true})
-	stream, err := r.authenticate(buf, d, e, c, params, cek)
+	again := func() (io.Reader, error) { return buf.NewReader(), nil }
+	stream, err := r.authenticate(buf, again, d, e, c, params, cek)
 	if err != nil {
 		_ = buf.Close() // nothing depends on it any more, and err has to stay what it is
 		return err
@@ -43,9 +47,10 @@ func (r *Reader) openAEAD(d *DecryptedReader, e *envelope, c alg.Cipher, params 
 	return nil
 }
 
-// authenticate spools the ciphertext and checks the tag. It returns the cipher
-// at its start, for the second pass.
-func (r *Reader) authenticate(buf *spool.Buffer, d *DecryptedReader, e *envelope, c alg.Cipher, params alg.CipherParams, cek []byte) (aead.Stream, error) {
+// authenticate reads the ciphertext, writes it to buf in chunks and checks the
+// tag. It returns the cipher at its start, for the second pass. again gives the
+// ciphertext once more.
+func (r *Reader) authenticate(buf io.Writer, again func() (io.Reader, error), d *DecryptedReader, e *envelope, c alg.Cipher, params alg.CipherParams, cek []byte) (aead.Stream, error) {
 	stream, err := c.Stream(cek, params, nil)
 	if err != nil {
 		return nil, ErrDecrypt
@@ -53,6 +58,13 @@ func (r *Reader) authenticate(buf *spool.Buffer, d *DecryptedReader, e *envelope
 	if err = absorb(stream, e.content, buf); err != nil {
 		return nil, wire(err, d.field)
 	}
+	return r.checkTag(stream, again, d, c, params, cek)
+}
+
+// checkTag reads what follows the ciphertext, which stream has absorbed, and
+// checks the tag. It returns the cipher, of which nothing has been opened. When it
+// would have to absorb the ciphertext again, and again is nil, it is errAgain.
+func (r *Reader) checkTag(stream aead.Stream, again func() (io.Reader, error), d *DecryptedReader, c alg.Cipher, params alg.CipherParams, cek []byte) (aead.Stream, error) {
 	attrs, mac, err := r.readAuthTail(d)
 	if err != nil {
 		return nil, err
@@ -64,10 +76,17 @@ func (r *Reader) authenticate(buf *spool.Buffer, d *DecryptedReader, e *envelope
 	}
 	for i, aad := range attrs {
 		if i > 0 || (len(aad) > 0 && !stream.LateAAD()) {
+			if again == nil {
+				return nil, errAgain
+			}
 			if stream, err = c.Stream(cek, params, aad); err != nil {
 				return nil, ErrDecrypt
 			}
-			if err = absorb(stream, buf.NewReader(), nil); err != nil {
+			second, err := again()
+			if err == nil {
+				err = absorb(stream, second, nil)
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -201,6 +220,10 @@ func (h *heldContent) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// Written reports whether the writer of DecryptOptions.HoldUnverified was given
+// the content, which has been authenticated since.
+func (d *DecryptedReader) Written() bool { return d.written }
+
 // Held returns the content and its size in octets, to be read from any place and
 // by several goroutines until Close, when the content is authenticated: nothing
 // but its ciphertext is held then. Else it returns nil. Read must not be called
@@ -215,87 +238,8 @@ func (d *DecryptedReader) Held() (io.ReaderAt, int64) {
 // Close reads the rest of the content and returns the verdict: nil, or the
 // first error. It may be called any number of times.
 func (d *DecryptedReader) Close() error {
-	if d.held != nil && d.err == nil {
+	if (d.held != nil || d.authentic) && d.err == nil {
 		d.end(io.EOF) // the verdict is known since Decrypt
 	}
 	return d.contentReader.Close()
-}
-
-// An aeadReader decrypts what has been authenticated. While a block is read by
-// its caller, the next one is decrypted.
-type aeadReader struct {
-	src    io.Reader // what has been spooled: nobody else reads it
-	stream aead.Stream
-	small  bool // not worth it
-	task   stage.Task
-	out    *stage.Block
-	plain  []byte // of out, not yet given out
-	ahead  *stage.Block
-	err    error // after plain
-	over   error // after ahead
-}
-
-func (a *aeadReader) Read(p []byte) (int, error) {
-	if a.small || !stage.Parallel() {
-		return a.open(p)
-	}
-	for len(a.plain) == 0 {
-		if a.err != nil {
-			return 0, a.err
-		}
-		if a.ahead == nil {
-			a.start(stage.Get())
-		}
-		_ = a.task.Wait() // its errors are in over
-		done, free := a.ahead, a.out
-		a.out, a.plain, a.err, a.ahead = done, done.Buf, a.over, nil
-		if a.err == nil {
-			if free == nil {
-				free = stage.Get()
-			}
-			a.start(free)
-		} else {
-			stage.Put(free)
-		}
-	}
-	n := copy(p, a.plain)
-	a.plain = a.plain[n:]
-	return n, nil
-}
-
-// start reads and decrypts ahead.
-func (a *aeadReader) start(b *stage.Block) {
-	a.ahead = b
-	_ = a.task.Go(func() error { // its errors are in over
-		n := 0
-		for n < chunkSize && a.over == nil {
-			var more int
-			more, a.over = a.open(b.Buf[n:chunkSize])
-			n += more
-		}
-		b.Resize(n)
-		return nil
-	})
-}
-
-// stop ends what is under way.
-func (a *aeadReader) stop() {
-	_ = a.task.Wait() // its errors are in over
-	stage.Put(a.ahead)
-	if len(a.plain) == 0 {
-		stage.Put(a.out)
-		a.out = nil
-	}
-	a.ahead = nil
-}
-
-// open reads and decrypts.
-func (a *aeadReader) open(p []byte) (int, error) {
-	n, err := a.src.Read(p)
-	if n > 0 {
-		if oerr := a.stream.Open(p[:n], p[:n]); oerr != nil {
-			return 0, ErrDecrypt
-		}
-	}
-	return n, err
 }

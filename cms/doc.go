@@ -39,7 +39,9 @@
 //
 // AuthEnvelopedData releases nothing before its tag has been checked. It is
 // read in constant memory all the same: ciphertext that exceeds
-// DecryptOptions.SpoolMemory waits in a temporary file, which has no name.
+// DecryptOptions.SpoolMemory waits in a temporary file, which has no name, or is
+// read twice (DecryptOptions.Again). The one exception has to be asked for, by a
+// name that says so: DecryptOptions.HoldUnverified.
 // Plaintext is never written to a file by this package.
 //
 // Every failure of decryption is [ErrDecrypt], the same value for a wrong key,

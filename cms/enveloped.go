@@ -18,6 +18,23 @@ type DecryptOptions struct {
 
 	// SpoolDir is the folder of the temporary file. "": the system's.
 	SpoolDir string
+
+	// Again, if it is not nil, returns a reader over the octets that NewReader was
+	// given, from the start of the message on. Then an AuthEnvelopedData is not held:
+	// it is read once to be authenticated, and once more to be decrypted. If its
+	// ciphertext is another one then, Read gives nothing of the part that differs,
+	// and ends with ErrChanged. Other messages are read once.
+	Again func() io.Reader
+
+	// HoldUnverified is for the caller who has a place where nobody can see the
+	// content until Decrypt has returned. With Again it is told the first octets of
+	// the content of an AuthEnvelopedData, up to 256 KiB, before anything is
+	// authenticated: they may be an attacker's, and must decide about nothing but
+	// whether the content is to be held. If it returns a writer, that is given all of
+	// the content while the message is read for the first time. If Decrypt then
+	// fails, it has to be destroyed unseen. If not, DecryptedReader.Written tells
+	// whether it is what was authenticated; there is nothing left to be read then.
+	HoldUnverified func(contentType OID, start []byte) (io.Writer, error)
 }
 
 // A DecryptedReader releases the content of an encrypted message. Read returns
@@ -38,6 +55,8 @@ type DecryptedReader struct {
 	authenticated bool
 	unprotected   Attributes
 	held          *heldContent // of authenticated content
+	authentic     bool         // the verdict is known, and good
+	written       bool
 }
 
 // ContentType returns the type of the content.
@@ -158,7 +177,8 @@ func (e *envelope) contentCipher(allow []Allowance) (alg.Cipher, alg.CipherParam
 // is a [*NoMatchError]. All failures of decryption are [ErrDecrypt].
 //
 // An AuthEnvelopedData has been read whole and authenticated when Decrypt
-// returns; its ciphertext is held in memory or in a temporary file meanwhile.
+// returns; its ciphertext is held in memory or in a temporary file meanwhile, but
+// for DecryptOptions.Again.
 // An EnvelopedData is decrypted as it is read.
 func (r *Reader) Decrypt(ids []Identity, opts *DecryptOptions) (*DecryptedReader, error) {
 	var o DecryptOptions

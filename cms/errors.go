@@ -6,6 +6,7 @@ import (
 
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/internal/ber"
+	"github.com/postseal/postseal/internal/spool"
 )
 
 // A SyntaxError says that a message is not what its content type's definition
@@ -148,6 +149,10 @@ type UsageError struct{ Msg string }
 func (e *UsageError) Error() string { return "cms: " + e.Msg }
 
 func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
+
+// ErrChanged says that a message that was read twice was not the same the second
+// time.
+var ErrChanged = spool.ErrChanged
 
 // wire turns an error of the BER reader into one of this package. field is
 // what was being read. Errors of the source pass.

@@ -9,7 +9,8 @@
 // Opening is two passes over the ciphertext: Absorb takes all of it into the
 // authenticator, the caller compares Tag in constant time with the tag that came
 // with the message, and only then may Open decrypt. A Stream cannot tell whether
-// the tag was compared: that is the promise the caller makes.
+// the tag was compared: that is the promise the caller makes. Who opens before
+// keeps what comes of it from everybody until the tag has been compared.
 //
 // A key and nonce seal one message. Neither the key nor the content chooses an
 // address in the code of this package, nor a branch but for one: whether a value

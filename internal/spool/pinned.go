@@ -1,10 +1,6 @@
 package spool
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"io"
 	"sync"
@@ -18,39 +14,29 @@ var ErrChanged = errors.New("spool: the source was changed while it was read")
 
 // Pinned gives the octets of a source that it does not own and that somebody
 // else may change meanwhile, such as a file. What it has given once is what it
-// gives again: of each block it keeps a fingerprint, and what does not match it
+// gives again: of each block it keeps one of [Fingerprints], and what does not match it
 // is [ErrChanged]. So a verdict on the octets holds for all later reads, and
 // nothing has to be copied.
 //
-// The fingerprints are those of GMAC (NIST SP 800-38D) under a random key that
-// exists in this process's memory only: who does not know it cannot make other
-// octets match. They take 16 octets for every 256 KiB. It may be used by several
-// goroutines.
+// They take 16 octets for every 256 KiB. It may be used by several goroutines.
 type Pinned struct {
 	src  io.ReaderAt
 	size int64
 
 	mu    sync.Mutex
-	mac   cipher.AEAD
-	tags  map[int64][16]byte // of the blocks that have been read
-	block []byte             // one block
-	at    int64              // its number
-	err   error              // ErrChanged stays
+	seen  *Fingerprints
+	block []byte // one block
+	at    int64  // its number
+	err   error  // ErrChanged stays
 }
 
 // NewPinned returns a Pinned over the first size octets of src.
 func NewPinned(src io.ReaderAt, size int64) (*Pinned, error) {
-	var key [32]byte
-	_, _ = rand.Read(key[:]) // never fails, see its documentation
-	c, err := aes.NewCipher(key[:])
+	seen, err := NewFingerprints()
 	if err != nil {
 		return nil, err
 	}
-	mac, err := cipher.NewGCM(c)
-	if err != nil {
-		return nil, err
-	}
-	return &Pinned{src: src, size: size, mac: mac, tags: make(map[int64][16]byte), at: -1}, nil
+	return &Pinned{src: src, size: size, seen: seen, at: -1}, nil
 }
 
 // Size returns the number of octets.
@@ -94,18 +80,9 @@ func (p *Pinned) load(number int64) error {
 		}
 		return err
 	}
-	// The number of the block is the nonce; the octets are what is authenticated.
-	var nonce [12]byte
-	for i := range 8 {
-		nonce[i] = byte(number >> (8 * i))
-	}
-	var tag [16]byte
-	p.mac.Seal(tag[:0], nonce[:], nil, p.block)
-	before, known := p.tags[number]
-	if !known {
-		p.tags[number] = tag
-	} else if subtle.ConstantTimeCompare(before[:], tag[:]) != 1 {
-		p.err = ErrChanged
+	if !p.seen.Has(number) {
+		p.seen.Take(number, p.block)
+	} else if p.err = p.seen.Check(number, p.block); p.err != nil {
 		return p.err
 	}
 	p.at = number
