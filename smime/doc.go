@@ -35,6 +35,9 @@
 //   - Layers, headers and the depth and number of parts are limited, as is all
 //     that package cms holds. Content in temporary files is encrypted under a
 //     key that only memory holds.
+//   - A [Stage] is not a temporary file, but what the caller makes the opened
+//     message of: it has plaintext before the verdict, which the caller keeps from
+//     everybody until then. Of what fails to decrypt nothing is left in it.
 //
 // # Compatibility
 //

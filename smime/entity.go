@@ -108,12 +108,12 @@ func (e *entity) readRoot(br *bufio.Reader, maxHeader int) error {
 }
 
 // record returns the body so that all of the entity is held, from the start of
-// its header on.
+// its header on. It need not be held again where it is.
 func (r *reader) record(e *entity) (io.Reader, error) {
-	if e.held != nil {
-		return e.body, nil
+	e.rec = &recording{}
+	if e.held == nil {
+		e.rec.buf = r.spool()
 	}
-	e.rec = &recording{buf: r.spool()}
 	// The start of the body is in raw as well.
 	if _, err := e.rec.Write(e.head.raw[e.skip:]); err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (e *entity) view() view {
 	if e.held != nil {
 		return *e.held
 	}
-	return view{at: e.rec.buf, n: e.rec.buf.Size()}
+	return e.rec.view()
 }
 
 // heldBy returns the view of an entity that is held where the source has it.

@@ -111,6 +111,7 @@ func read(t testing.TB, message string, opts *ReadOptions) (*Message, error) {
 	}
 	if opts != nil && opts.MaxContent == 0 {
 		sameAt(t, message, opts, m, err)
+		sameStaged(t, message, opts, m, err)
 	}
 	return m, err
 }

@@ -49,6 +49,7 @@ type Message struct {
 	buffers      []*spool.Buffer
 	spool        spool.Options // of more of them
 	held         []io.Closer   // of layers that are decrypted where they are read
+	staged       bool          // the Stage has the message
 }
 
 // OuterHeader returns the header of the message as received. Nothing vouches
@@ -84,18 +85,13 @@ func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	if len(m.Layers) == 0 {
 		return m.content.pour(w)
 	}
-	head, rest := outerHeader(m.messageFields()), m.body
 	if m.hasLegacy() {
-		return m.writeWithout(w, head)
+		return m.writeWithout(w, outerHeader(m.messageFields()))
 	}
-	switch {
-	case m.pure:
+	head, whole := m.front()
+	rest := m.body
+	if whole {
 		rest = m.content
-	case !m.bare:
-		head = append(head, contentFields(m.inner, true).CRLF()...)
-		fallthrough
-	default:
-		head = append(head, "\r\n"...)
 	}
 	n, err := w.Write(head)
 	if err != nil {
@@ -103,6 +99,26 @@ func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	}
 	copied, err := rest.pour(w)
 	return int64(n) + copied, err
+}
+
+// front returns what WriteTo puts in front of the body, or, if whole, in front of
+// the whole content.
+func (m *Message) front() (head []byte, whole bool) {
+	head = outerHeader(m.messageFields())
+	if m.pure {
+		return head, true
+	}
+	if !m.bare {
+		head = append(head, contentFields(m.inner, true).CRLF()...)
+	}
+	return append(head, "\r\n"...), false
+}
+
+// setInner notes the header of the content, with so many marks in front of it.
+func (m *Message) setInner(h *mimeraw.Header, marks int) {
+	m.inner = h
+	m.bare = len(h.Fields) == 0 && h.Separator == nil
+	m.pure = h.Separator != nil && marks == 0 && len(contentFields(h, false).Fields) == 0
 }
 
 // writeWithout is WriteTo without the elements that repeat hidden fields in the

@@ -24,6 +24,7 @@ type clear struct {
 	changed bool // the first part has line ends that are not canonical
 	closed  bool // there is a closing delimiter
 	hashed  *cms.ContentHash
+	staged  *staging // where the body of the first part is written to; may be nil
 }
 
 // openClear opens a multipart/signed (RFC 8551, Section 3.5.3). All of it is
@@ -123,25 +124,60 @@ func (c *clear) split(body io.Reader, boundary string) error {
 			return err
 		}
 		s := span{off: base + count.n - int64(br.Buffered())}
-		var dst io.Writer = io.Discard
-		crlf := mimeraw.NewCRLFWriter(c.hashed)
 		if len(spans) == 0 {
-			dst = crlf
+			s.n, err = c.hash(part, s.off)
+		} else {
+			s.n, err = io.Copy(io.Discard, part)
 		}
-		if s.n, err = io.Copy(dst, part); err != nil {
+		if err != nil {
 			return err
 		}
-		c.changed = c.changed || crlf.Changed()
 		if len(spans) < 3 { // more make no difference
 			spans = append(spans, s)
 		}
 	}
 	c.closed = mp.Closed()
+	if c.staged != nil {
+		if err := c.staged.finish(spans[0].off + spans[0].n - c.e.rec.from); err != nil {
+			return err
+		}
+	}
 	whole := c.e.view()
 	for _, s := range spans {
 		c.parts = append(c.parts, whole.sub(s.off, s.n))
 	}
+	if c.staged != nil {
+		c.staged.at = c.parts[0].from(c.e.rec.from - spans[0].off)
+	}
 	return nil
+}
+
+// hash hashes the first part, which starts at octet off of the entity, and has it
+// written to the Stage where that can be done.
+func (c *clear) hash(part io.Reader, off int64) (int64, error) {
+	crlf := mimeraw.NewCRLFWriter(c.hashed)
+	br := bufio.NewReaderSize(part, peekBuffer)
+	inner := newHead(c.r.opts.MaxHeader)
+	err := inner.read(br)
+	_, limit := errors.AsType[*cms.LimitError](err)
+	if err != nil && !limit {
+		return 0, err
+	}
+	if err == nil && c.ours && (c.e.held == nil || !c.e.held.crlf) {
+		c.staged, err = c.r.stage(inner.header, inner.raw[:inner.body], inner.marks)
+		if c.staged != nil && err == nil {
+			err = c.e.rec.divert(c.staged, off+int64(inner.body), c.e.view())
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	if err = writeAll(crlf, inner.raw); err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(crlf, br)
+	c.changed = crlf.Changed()
+	return int64(len(inner.raw)) + n, err
 }
 
 // signature looks at the second part. It returns its body and whether it may be

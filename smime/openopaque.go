@@ -2,6 +2,7 @@ package smime
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 
@@ -16,8 +17,13 @@ type opening struct {
 	e     *entity
 	layer *Layer
 	cms   *cms.Reader
-	found bool // an identity is a recipient
+	found bool             // an identity is a recipient
+	again func() io.Reader // the CMS message once more; nil for a stream
 }
+
+// leastAgain is the size in octets from which on a message is rather read twice
+// than held.
+var leastAgain int64 = 1 << 20 // tests lower it
 
 // openOpaque opens an application/pkcs7-mime or alike. What it is its content
 // tells; smime-type is not asked (RFC 8551, Section 3.2.2: optional).
@@ -26,16 +32,23 @@ func (r *reader) openOpaque(e *entity) (*origin, error) {
 	if err != nil {
 		return nil, err
 	}
+	decode := func(body io.Reader) io.Reader {
+		if e.held != nil && e.held.crlf {
+			body = mimeraw.NewCRLFReader(body)
+		}
+		return decodeTransfer(body, transferEncoding(e.header()))
+	}
+	o := &opening{r: r, e: e, layer: r.layer(TypeUnknown)}
 	if pinned, ok := e.heldBy(); ok && r.where != nil {
 		// It is read once and judged as it is read: no fingerprints are needed.
 		pinned.at = r.where
-		body = pinned.from(int64(e.head.body - e.skip)).raw()
+		raw := pinned.from(int64(e.head.body - e.skip))
+		body = raw.raw()
+		if r.opts.Stage != nil && raw.n >= leastAgain {
+			o.again = func() io.Reader { return decode(raw.raw()) }
+		}
 	}
-	if e.held != nil && e.held.crlf {
-		body = mimeraw.NewCRLFReader(body)
-	}
-	o := &opening{r: r, e: e, layer: r.layer(TypeUnknown)}
-	if o.cms, err = cms.NewReader(decodeTransfer(body, transferEncoding(e.header())), r.opts.CMS); err != nil {
+	if o.cms, err = cms.NewReader(decode(body), r.opts.CMS); err != nil {
 		return o.closed(err)
 	}
 	switch o.cms.ContentType() {
@@ -119,15 +132,58 @@ func (o *opening) stream(content io.ReadCloser, contentType cms.OID, done func(e
 	return &origin{stream: layerReader{content}, octets: contentType != cms.TypeData}, nil
 }
 
-// hold makes content that has been authenticated the next origin: it is
+// decrypted makes content that has been authenticated the next origin: it is
 // decrypted where it is read, and held as ciphertext alone.
-func (o *opening) hold(d *cms.DecryptedReader, content view) (*origin, error) {
+func (o *opening) decrypted(d *cms.DecryptedReader, content view) (*origin, error) {
 	o.layer.ContentType = d.ContentType()
 	if o.layer.ContentType != cms.TypeData {
 		o.foreign(o.layer.ContentType)
 	}
 	o.r.msg.held = append(o.r.msg.held, d)
 	return &origin{held: content, octets: o.layer.ContentType != cms.TypeData}, nil
+}
+
+// hold has the Stage take content that nothing has authenticated yet. Only if it
+// is the inmost one: else what is inside would be judged.
+func (o *opening) hold(contentType cms.OID, start []byte) (io.Writer, error) {
+	inner := newHead(o.r.opts.MaxHeader)
+	err := inner.read(bufio.NewReader(bytes.NewReader(start)))
+	if contentType != cms.TypeData || err != nil || inner.header.Separator == nil {
+		return nil, nil
+	}
+	s, err := o.r.stage(inner.header, bytes.Clone(inner.raw[:inner.body]), inner.marks)
+	if s == nil || err != nil {
+		return nil, err
+	}
+	return &bodyWriter{dst: s, skip: inner.body}, nil
+}
+
+// A bodyWriter leaves out the header of what is written to it.
+type bodyWriter struct {
+	dst  io.Writer
+	skip int
+}
+
+// Write implements io.Writer.
+func (w *bodyWriter) Write(p []byte) (int, error) {
+	skip := min(w.skip, len(p))
+	w.skip -= skip
+	n, err := w.dst.Write(p[skip:])
+	return skip + n, err
+}
+
+// held makes the content that the Stage has taken, and that is authenticated now,
+// the next origin.
+func (o *opening) held(d *cms.DecryptedReader) (*origin, error) {
+	s := o.r.staged
+	if err := s.finish(s.n); err != nil {
+		return nil, err
+	}
+	o.r.msg.held = append(o.r.msg.held, d)
+	o.layer.ContentType = d.ContentType()
+	whole := s.whole()
+	s.at = whole.from(int64(len(s.head)))
+	return &origin{held: whole}, nil
 }
 
 // foreign notes that a layer holds something else than a MIME entity. RFC 8551,
@@ -216,7 +272,10 @@ func (o *opening) enveloped() (*origin, error) {
 		return o.closed(err)
 	}
 	d, err := o.cms.Decrypt(o.identities(), &cms.DecryptOptions{
-		Allow: o.r.opts.Allow, SpoolMemory: o.r.opts.SpoolMemory, SpoolDir: o.r.opts.SpoolDir})
+		Allow: o.r.opts.Allow, SpoolMemory: o.r.opts.SpoolMemory, SpoolDir: o.r.opts.SpoolDir, Again: o.again, HoldUnverified: o.hold})
+	if failed := o.r.staged.failed(); failed != nil {
+		return nil, failed
+	}
 	if err != nil && o.found {
 		return o.withhold(err)
 	}
@@ -224,8 +283,11 @@ func (o *opening) enveloped() (*origin, error) {
 		return o.closed(err)
 	}
 	l.Cipher, l.Authenticated = d.Cipher(), d.Authenticated()
+	if d.Written() {
+		return o.held(d)
+	}
 	if at, n := d.Held(); at != nil && (o.r.opts.MaxContent <= 0 || n <= o.r.opts.MaxContent) {
-		return o.hold(d, view{at: at, n: n})
+		return o.decrypted(d, view{at: at, n: n})
 	}
 	return o.stream(d, d.ContentType(), func(failed error) {
 		l.withheld = failed != nil

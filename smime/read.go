@@ -70,6 +70,7 @@ func (r *reader) read(at origin) (*Message, error) {
 		at.stream = r.src
 	}
 	err := r.peel(at)
+	r.staged.stop()
 	r.findProtected()
 	for i := len(r.finish) - 1; i >= 0; i-- {
 		r.finish[i]()
@@ -88,8 +89,12 @@ func (r *reader) read(at origin) (*Message, error) {
 		r.judge()
 		err = r.inspect()
 	}
+	if err == nil {
+		err = r.settleStage()
+	}
 	if err != nil {
-		_ = r.msg.Close() // the first error counts
+		_ = r.staged.destroy() // the first error counts
+		_ = r.msg.Close()
 		return nil, err
 	}
 	return r.msg, r.verdict()
@@ -102,6 +107,7 @@ type reader struct {
 	where  io.ReaderAt // the source as it is; nil for a stream
 	msg    *Message
 	sender *sender
+	staged *staging // nil when there is none
 	finish []func() // of each layer: takes its verdict
 	err    error    // why no more layers were opened
 }
@@ -159,14 +165,34 @@ func (r *reader) settle(e *entity) error {
 		r.setContent(e, *e.held)
 		return nil
 	}
+	raw := e.head.raw[e.skip:e.head.body]
+	if len(r.msg.Layers) > 0 {
+		staged, err := r.stage(e.header(), raw, e.head.marks)
+		if err != nil {
+			return err
+		}
+		if staged != nil {
+			return r.settleStaged(e, staged)
+		}
+	}
 	buf := r.spool()
-	if err := writeAll(buf, e.head.raw[e.skip:e.head.body]); err != nil {
+	if err := writeAll(buf, raw); err != nil {
 		return err
 	}
 	if _, err := pour(buf, e.body, stage.Size); err != nil {
 		return err
 	}
 	r.setContent(e, view{at: buf, n: buf.Size()})
+	return nil
+}
+
+// settleStaged makes an entity the content, whose body a staging takes.
+func (r *reader) settleStaged(e *entity, s *staging) error {
+	if err := s.take(e.body); err != nil {
+		return err
+	}
+	r.setContent(e, s.whole())
+	s.at = r.msg.body
 	return nil
 }
 
@@ -182,10 +208,9 @@ func (r *reader) keep(e *entity) error {
 }
 
 func (r *reader) setContent(e *entity, v view) {
-	r.msg.inner, r.msg.content = e.header(), v
+	r.msg.setInner(e.header(), e.head.marks)
+	r.msg.content = v
 	r.msg.body = v.from(int64(e.head.body - e.skip))
-	r.msg.bare = len(r.msg.inner.Fields) == 0 && r.msg.inner.Separator == nil
-	r.msg.pure = r.msg.inner.Separator != nil && e.head.marks == 0 && len(contentFields(r.msg.inner, false).Fields) == 0
 }
 
 // hide leaves nothing of what is inside a layer whose decryption failed: how

@@ -56,4 +56,11 @@ type ReadOptions struct {
 
 	// SpoolDir is the folder of the temporary files. "": the system's.
 	SpoolDir string
+
+	// Stage, if it is not nil, takes the opened message while it is judged, in the
+	// given Form, so that it need not be copied when the verdict is there. Where that
+	// cannot be done, it is not used: see [Message.Staged]. It is not closed, and
+	// Message reads from it until Message.Close.
+	Stage Stage
+	Form  Form
 }

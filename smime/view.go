@@ -60,18 +60,45 @@ func (v view) sub(off, n int64) view {
 	return v
 }
 
-// A recording holds what passes until it is known whether it is needed.
+// A recording holds what passes until it is known whether it is needed. Without
+// a buffer it is that of something that is held already.
 type recording struct {
 	buf     *spool.Buffer
+	n       int64 // octets that have passed
 	stopped bool
+
+	staged *staging // takes what passes from octet from on
+	from   int64
 }
 
 // Write implements io.Writer.
-func (r *recording) Write(p []byte) (int, error) {
-	if r.stopped {
-		return len(p), nil
+func (r *recording) Write(p []byte) (n int, err error) {
+	switch {
+	case r.staged != nil:
+		n, err = r.staged.Write(p)
+	case r.stopped || r.buf == nil:
+		n = len(p)
+	default:
+		n, err = r.buf.Write(p)
 	}
-	return r.buf.Write(p)
+	r.n += int64(n)
+	return n, err
+}
+
+// divert has s take what passes from octet from on, of which some has passed
+// already: held has that.
+func (r *recording) divert(s *staging, from int64, held view) error {
+	r.staged, r.from = s, from
+	_, err := pour(s, held.sub(from, r.n-from).raw(), r.n-from)
+	return err
+}
+
+// view returns what has been recorded.
+func (r *recording) view() view {
+	if r.staged == nil {
+		return view{at: r.buf, n: r.buf.Size()}
+	}
+	return view{at: &joint{front: r.buf, n: r.from, rest: r.staged}, n: r.from + r.staged.n}
 }
 
 // stop ends the recording, and frees it.
@@ -80,7 +107,9 @@ func (r *recording) stop() {
 		return
 	}
 	r.stopped = true
-	_ = r.buf.Close() // nothing depends on it any more
+	if r.buf != nil {
+		_ = r.buf.Close() // nothing depends on it any more
+	}
 }
 
 // A sourceReader keeps the first error of a source, so that it can be told from
