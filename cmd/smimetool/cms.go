@@ -9,6 +9,7 @@ import (
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/alg"
+	"github.com/postseal/postseal/internal/stage"
 )
 
 const cmsLong = `
@@ -85,7 +86,7 @@ func (d destination) nowhere() bool { return d.quiet && d.path == "" }
 // open makes the output. What is withheld appears once the verdict is good.
 func (d destination) open(a *app, mode release) (*output, error) {
 	if d.nowhere() {
-		return &output{a: a, dst: io.Discard, w: newBlockWriter(io.Discard)}, nil
+		return &output{a: a, dst: io.Discard, w: stage.NewWriter(io.Discard)}, nil
 	}
 	return a.create(d.path, mode, true)
 }

@@ -30,7 +30,8 @@ Decompresses a message: one layer, which has to be the outermost.`, 1,
 }
 
 func (a *app) decompress(output string, args []string) error {
-	r, err := a.readMail(args, &smime.ReadOptions{Trust: cms.InsecureTrustAnySigner, OneLayer: true, NoSenderCheck: true})
+	r, err := a.readMail(args, destination{path: output}, smime.FormMessage,
+		&smime.ReadOptions{Trust: cms.InsecureTrustAnySigner, OneLayer: true, NoSenderCheck: true})
 	if err != nil {
 		return err
 	}
@@ -42,5 +43,5 @@ func (a *app) decompress(output string, args []string) error {
 	case r.verdict != nil:
 		return r.verdict
 	}
-	return a.release(destination{path: output}, r)
+	return a.release(r)
 }

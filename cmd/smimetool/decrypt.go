@@ -45,7 +45,8 @@ func (a *app) decrypt(f *decrypt, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := a.readMail(args, &smime.ReadOptions{
+	to := destination{path: f.output, quiet: f.json}
+	r, err := a.readMail(args, to, smime.FormMessage, &smime.ReadOptions{
 		Trust: cms.InsecureTrustAnySigner, Identities: ids, Allow: f.allow.cms(), OneLayer: true, NoSenderCheck: true,
 	})
 	if err != nil {
@@ -57,7 +58,7 @@ func (a *app) decrypt(f *decrypt, args []string) error {
 		verdict = inFile(r.name, &wrongLayerError{"encrypted", nameLayer(found), "smimetool open opens messages of every kind"})
 	}
 	if verdict == nil {
-		verdict = a.release(destination{path: f.output, quiet: f.json}, r)
+		verdict = a.release(r)
 	}
 	if f.json {
 		r.verdict = verdict
@@ -88,21 +89,4 @@ func nameLayer(l *smime.Layer) string {
 		return "a message without S/MIME protection"
 	}
 	return l.Type
-}
-
-// release writes an opened message, on which the verdict is known. What had no
-// header gets none.
-func (a *app) release(to destination, r *reading) error {
-	if r.bare {
-		return a.releaseContent(to, r.message)
-	}
-	out, err := to.open(a, streamed)
-	if err != nil {
-		return err
-	}
-	defer out.Discard()
-	if _, err = r.message.WriteTo(out); err != nil {
-		return err
-	}
-	return out.Commit()
 }

@@ -153,8 +153,15 @@ func TestProgress(t *testing.T) {
 // TestOutputAfterSignal checks that nothing is renamed once the program has
 // been told to end.
 func TestOutputAfterSignal(t *testing.T) {
+	for _, named := range []bool{false, true} {
+		testOutputAfterSignal(t, named)
+	}
+}
+
+func testOutputAfterSignal(t *testing.T, named bool) {
 	dir := t.TempDir()
 	a := newApp()
+	a.temps.named = named
 	out, err := a.create(filepath.Join(dir, "out"), streamed, false)
 	if err != nil {
 		t.Fatal(err)

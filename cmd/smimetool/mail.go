@@ -67,8 +67,10 @@ type reading struct {
 	name    string
 	message *smime.Message // nil when nothing could be read
 	verdict error
-	bare    bool   // the input was CMS without a header
 	in      *input // from which the message may be read
+	to      destination
+	form    smime.Form // in which the message is released
+	out     *output    // where it is, perhaps, already; nil when there is no such place
 }
 
 func (r *reading) close() {
@@ -76,23 +78,27 @@ func (r *reading) close() {
 		_ = r.message.Close() // it was only read
 	}
 	r.in.Close()
+	r.out.Discard()
 }
 
-// readMail opens a message. The error is about the system; that of the message
-// is in the reading.
-func (a *app) readMail(args []string, opts *smime.ReadOptions) (*reading, error) {
+// readMail opens a message, to be released to where it belongs in a form. The
+// error is about the system; that of the message is in the reading.
+func (a *app) readMail(args []string, to destination, form smime.Form, opts *smime.ReadOptions) (*reading, error) {
 	in, err := a.open(args)
 	if err != nil {
 		return nil, err
 	}
-	m, bare, err := readInput(in, opts)
+	r := &reading{name: in.name, in: in, to: to, form: form}
+	if r.out, err = a.staged(to); err == nil {
+		err = r.read(opts)
+	}
 	a.progress.stop()
-	if m != nil {
-		for _, l := range m.Layers {
+	if r.message != nil {
+		for _, l := range r.message.Layers {
 			err = gravest(err, l.Signers)
 		}
 	}
-	r := &reading{name: in.name, message: m, verdict: inFile(in.name, err), bare: bare, in: in}
+	r.verdict = inFile(in.name, err)
 	if isSystem(err) {
 		r.close()
 		return nil, r.verdict
@@ -100,19 +106,46 @@ func (a *app) readMail(args []string, opts *smime.ReadOptions) (*reading, error)
 	return r, nil
 }
 
-// readInput reads a message: where it is, if it is in a file, or else as it
-// comes.
-func readInput(in *input, opts *smime.ReadOptions) (m *smime.Message, bare bool, err error) {
-	src, bare, err := mailSource(in)
+// read reads the message: where it is, if it is in a file, or else as it comes.
+func (r *reading) read(opts *smime.ReadOptions) error {
+	src, bare, err := mailSource(r.in)
 	if err != nil {
-		return nil, bare, err
+		return err
 	}
-	if in.regular != nil && !bare {
-		m, err = smime.ReadAt(in, in.size, opts)
+	if bare {
+		r.form = smime.FormContent // what had no header gets none
+	}
+	o := *opts
+	if o.Form = r.form; r.out != nil {
+		o.Stage = r.out
+	}
+	if r.in.regular != nil && !bare {
+		r.message, err = smime.ReadAt(r.in, r.in.size, &o)
 	} else {
-		m, err = smime.Read(src, opts)
+		r.message, err = smime.Read(src, &o)
 	}
-	return m, bare, err
+	return err
+}
+
+// release writes an opened message, on which the verdict is known.
+func (a *app) release(r *reading) error {
+	if r.message.Staged() {
+		return r.out.Commit()
+	}
+	out, err := r.to.open(a, streamed)
+	if err != nil {
+		return err
+	}
+	defer out.Discard()
+	if r.form == smime.FormContent {
+		err = copyAll(out, r.message.Content())
+	} else {
+		_, err = r.message.WriteTo(out)
+	}
+	if err != nil {
+		return err
+	}
+	return out.Commit()
 }
 
 // mailSource returns a message as package smime reads it. A bare smime.p7m, as

@@ -69,12 +69,11 @@ func (a *app) openMessage(f *open, args []string) error {
 		return err
 	}
 	opts.NoSenderCheck = f.noSender
-	r, err := a.readMail(args, opts)
+	r, err := a.readMail(args, destination{path: f.output, quiet: f.json}, smime.FormMessage, opts)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	to := destination{path: f.output, quiet: f.json, anyway: f.showAnyway}
 	a.harvest(&f.trust, r, opts.Trust)
 	if err = a.saveSigners(f.signer, r.message); err != nil {
 		return err
@@ -82,8 +81,8 @@ func (a *app) openMessage(f *open, args []string) error {
 	if !f.json && r.message != nil {
 		a.tellVerdict(r.message, f.trust.none)
 	}
-	if r.verdict == nil || to.anyway && releasable(r) {
-		if err = a.release(to, r); err != nil {
+	if r.verdict == nil || f.showAnyway && releasable(r) {
+		if err = a.release(r); err != nil {
 			return err
 		}
 	}

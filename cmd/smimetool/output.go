@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/postseal/postseal/internal/spool"
+	"github.com/postseal/postseal/internal/stage"
 )
 
 // temps are the temporary files of output that is not complete, and what else
@@ -18,6 +19,7 @@ import (
 type temps struct {
 	mu      sync.Mutex
 	names   map[string]bool
+	named   bool   // also those have names that need none
 	restore func() // puts the terminal back; may be nil
 }
 
@@ -43,12 +45,21 @@ func (t *temps) add(name string) {
 	t.names[name] = true
 }
 
-// commit renames a temporary file to its target.
-func (t *temps) commit(name, target string) error {
+// commit closes a temporary file and renames it to its target. Before, it is
+// linked to its name if it has none.
+func (t *temps) commit(file *os.File, nameless bool, name, target string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.names[name] {
 		return fs.ErrClosed
+	}
+	if nameless {
+		if err := link(file, name); err != nil {
+			return err
+		}
+	}
+	if err := file.Close(); err != nil {
+		return err
 	}
 	if err := os.Rename(name, target); err != nil {
 		return err
@@ -94,9 +105,11 @@ type output struct {
 	path   string // "" for the standard output
 	target string // where path leads
 	file   *os.File
+	temp   string // the name that file has, or gets before it takes the place of the target; "" when there is none
+	linked bool   // it has it
 	buffer *spool.Buffer
 	dst    io.Writer // where a buffer goes in the end
-	w      *blockWriter
+	w      *stage.Writer
 	done   bool
 }
 
@@ -134,7 +147,7 @@ func (a *app) create(path string, mode release, private bool) (*output, error) {
 	if err = o.makeTemp(perm); err != nil {
 		return nil, err
 	}
-	o.w = newBlockWriter(o.file)
+	o.w = stage.NewWriter(o.file)
 	return o, nil
 }
 
@@ -142,24 +155,31 @@ func (a *app) create(path string, mode release, private bool) (*output, error) {
 func (o *output) buffered(mode release) *output {
 	if mode == withheld {
 		o.buffer = spool.New(spool.Options{})
-		o.w = newBlockWriter(o.buffer)
+		o.w = stage.NewWriter(o.buffer)
 	} else {
-		o.w = newBlockWriter(o.dst)
+		o.w = stage.NewWriter(o.dst)
 	}
 	return o
 }
 
-// makeTemp makes a file beside the target, so that it can be renamed.
+// makeTemp makes a file beside the target, so that it can be renamed. Where that
+// can be done it has no name before it is complete.
 func (o *output) makeTemp(perm fs.FileMode) error {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never returns an error
 	dir, base := filepath.Split(o.target)
-	name := filepath.Join(dir, "."+base+"."+hex.EncodeToString(random[:])+".tmp")
-	o.a.temps.add(name)
+	o.temp = filepath.Join(dir, "."+base+"."+hex.EncodeToString(random[:])+".tmp")
+	o.a.temps.add(o.temp)
 	var err error
-	o.file, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if !o.a.temps.named {
+		if o.file, err = openNameless(dir, perm); err == nil {
+			return nil
+		}
+	}
+	o.linked = true
+	o.file, err = os.OpenFile(o.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
-		o.a.temps.remove(name)
+		o.a.temps.remove(o.temp)
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			return &fs.PathError{Op: "create", Path: o.path, Err: pe.Err} // the name that the person knows
 		}
@@ -170,8 +190,8 @@ func (o *output) makeTemp(perm fs.FileMode) error {
 
 // restart throws away what was written to a temporary file.
 func (o *output) restart() error {
-	o.w.stop()
-	o.w = newBlockWriter(o.file)
+	o.w.Stop()
+	o.w = stage.NewWriter(o.file)
 	_, err := o.file.Seek(0, io.SeekStart)
 	if err == nil {
 		err = o.file.Truncate(0)
@@ -182,7 +202,45 @@ func (o *output) restart() error {
 	return nil
 }
 
-func (o *output) isTemp() bool { return o.file != nil && o.dst != io.Writer(o.file) }
+func (o *output) isTemp() bool { return o.temp != "" }
+
+// staged opens an output that can be written before the verdict is known, since
+// nobody else can see it before Commit: a smime.Stage. Nil says that there is
+// none, and that to has to be opened later.
+func (a *app) staged(to destination) (*output, error) {
+	if to.path == "" || to.path == "-" {
+		return nil, nil
+	}
+	if info, err := os.Stat(to.path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, nil
+	}
+	o, err := to.open(a, streamed)
+	if err != nil || !o.linked {
+		return o, err
+	}
+	o.Discard()
+	return nil, nil
+}
+
+// ReadAt implements smime.Stage, as do WriteAt and Truncate.
+func (o *output) ReadAt(p []byte, off int64) (int, error) { return o.file.ReadAt(p, off) }
+
+// WriteAt implements smime.Stage.
+func (o *output) WriteAt(p []byte, off int64) (int, error) {
+	n, err := o.file.WriteAt(p, off)
+	if err != nil {
+		err = o.named(err)
+	}
+	return n, err
+}
+
+// Truncate implements smime.Stage.
+func (o *output) Truncate(size int64) error {
+	if err := o.file.Truncate(size); err != nil {
+		return o.named(err)
+	}
+	return nil
+}
 
 // Write implements io.Writer.
 func (o *output) Write(p []byte) (int, error) {
@@ -226,26 +284,25 @@ func (o *output) Commit() error {
 			return o.named(err)
 		}
 	}
-	if o.file != nil {
-		if err := o.file.Close(); err != nil {
-			return o.named(err)
-		}
-	}
+	var err error
 	if o.isTemp() {
-		if err := o.a.temps.commit(o.file.Name(), o.target); err != nil {
-			return o.named(err)
-		}
+		err = o.a.temps.commit(o.file, !o.linked, o.temp, o.target)
+	} else if o.file != nil {
+		err = o.file.Close()
+	}
+	if err != nil {
+		return o.named(err)
 	}
 	return nil
 }
 
 // Discard frees what o holds, and removes output that was not committed.
 func (o *output) Discard() {
-	if o.done {
+	if o == nil || o.done {
 		return
 	}
 	o.done = true
-	o.w.stop()
+	o.w.Stop()
 	if o.buffer != nil {
 		_ = o.buffer.Close() // nothing depends on it any more
 	}
@@ -253,6 +310,6 @@ func (o *output) Discard() {
 		_ = o.file.Close()
 	}
 	if o.isTemp() {
-		o.a.temps.remove(o.file.Name())
+		o.a.temps.remove(o.temp)
 	}
 }

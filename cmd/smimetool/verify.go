@@ -48,7 +48,7 @@ func (a *app) verify(f *verify, args []string) error {
 		return err
 	}
 	opts.OneLayer, opts.NoSenderCheck = true, f.noSender
-	r, err := a.readMail(args, opts)
+	r, err := a.readMail(args, destination{path: f.output, quiet: true}, smime.FormContent, opts)
 	if err != nil {
 		return err
 	}
@@ -60,9 +60,8 @@ func (a *app) verify(f *verify, args []string) error {
 	if err = a.saveSigners(f.signer, r.message); err != nil {
 		return err
 	}
-	to := destination{path: f.output, quiet: true, anyway: f.showAnyway}
-	if r.verdict == nil || to.anyway && releasable(r) {
-		if err = a.releaseContent(to, r.message); err != nil {
+	if r.verdict == nil || f.showAnyway && releasable(r) {
+		if err = a.release(r); err != nil {
 			return err
 		}
 	}
@@ -82,17 +81,4 @@ func (a *app) verify(f *verify, args []string) error {
 		a.warnNoTrust()
 	}
 	return r.verdict
-}
-
-// releaseContent writes what was signed, on which the verdict is known.
-func (a *app) releaseContent(to destination, m *smime.Message) error {
-	out, err := to.open(a, streamed)
-	if err != nil {
-		return err
-	}
-	defer out.Discard()
-	if err = copyAll(out, m.Content()); err != nil {
-		return err
-	}
-	return out.Commit()
 }
