@@ -166,7 +166,7 @@ func (sv *service) serving(ctx context.Context, conn net.Conn, c *upstream.Clien
 	if sv.dial.ByLogin() {
 		route = func(ctx context.Context, account string) (net.Conn, bool, error) { return sv.connect(ctx, c, account) }
 	}
-	log := sv.log.With("client", c.Addr.Addr().String())
+	log := logOf(sv.log, c.Addr.Addr().String())
 	if sv.conf.Protocol == config.IMAP4 {
 		p := sv.imap.Copy()
 		p.Connect, p.Route, p.TLS, p.RequireTLS, p.Server, p.Log = connect, route, config4, config4 != nil, sv.place(c), log

@@ -24,7 +24,7 @@ import (
 type shared struct {
 	conf        *config.Config
 	authorities []*pki.Certificate
-	paths       cms.PathTrust // without roots
+	paths       cms.PathTrust // with authorities as roots
 	dns         *dnsclient.Client
 	directories []keystore.Finder
 }
@@ -43,6 +43,7 @@ func newShared(ctx context.Context, c *config.Config) (*shared, error) {
 		}
 		s.authorities = append(s.authorities, certs...)
 	}
+	s.paths.Roots = pki.NewRoots(s.authorities)
 	if err := errors.Join(s.resolver(), s.ldap()); err != nil {
 		return s, err
 	}
@@ -127,11 +128,14 @@ func (a *account) trusting(ctx context.Context, judging func(own []store.Authori
 
 // paths returns what judges paths to authorities.
 func (a *account) paths(own []store.Authority) cms.PathTrust {
+	p := a.shared.paths
+	if len(own) == 0 {
+		return p // each connection has one: those of the configuration are shared
+	}
 	roots := slices.Clone(a.shared.authorities)
 	for i := range own {
 		roots = append(roots, own[i].Certificate)
 	}
-	p := a.shared.paths
 	p.Roots = pki.NewRoots(roots)
 	return p
 }
