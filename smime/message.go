@@ -56,6 +56,14 @@ type Message struct {
 // for it: RFC 8551 signs and encrypts the body.
 func (m *Message) OuterHeader() textproto.Header { return toTextproto(m.outer) }
 
+// Sender returns the address of the author: that in the From field of Header, as
+// it stands there. It is "" when there is not exactly one, or a doubt which one it is.
+// Whether it is that of a trusted signer is not told.
+func (m *Message) Sender() string {
+	address, _ := newSender(m.messageFields()).author.single()
+	return address
+}
+
 // Header returns the header of the opened message: the fields of the message
 // but for Content-*, then the Content-* fields of the content. Only the latter
 // are protected, unless the author protected others (see HeaderProtection): then

@@ -154,6 +154,9 @@ func TestProtectedFromOfOthers(t *testing.T) {
 	// Encrypted by anybody: the address in front is the one that servers checked.
 	m := mustRead(t, front(protect(t, forged, encrypted(&EncryptOptions{Headers: HeadersBaseline}))), readOptions())
 	header := m.Header()
+	if m.Sender() != "mallet@evil.test" {
+		t.Errorf("the sender is %q", m.Sender())
+	}
 	if from := header.Values("From"); len(from) != 1 || from[0] != "mallet@evil.test" || header.Get("Subject") != "Handling the contract" {
 		t.Errorf("%q %q", from, header.Get("Subject"))
 	}
@@ -177,6 +180,29 @@ func TestProtectedFromOfOthers(t *testing.T) {
 	se, ok := errors.AsType[*SenderError](err)
 	if !ok || len(se.From) != 1 || se.From[0] != "alice@example.test" || m.Trusted {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestMessageSender: the address that counts is the protected one of a trusted signer, the
+// one in front of others, and none when there are several.
+func TestMessageSender(t *testing.T) {
+	sent := protect(t, letter+"\r\nHello\r\n", signed(&SignOptions{Headers: HeadersVisible}))
+	for front, want := range map[string]string{
+		"Alice <alice@example.test>":                "alice@example.test",
+		"List <list@example.test>":                  "alice@example.test",
+		"mallet@evil.test, alice@example.test":      "alice@example.test",
+		"alice@example.test\r\nFrom: mallet@e.test": "alice@example.test",
+	} {
+		m, err := read(t, strings.Replace(sent, "Alice <alice@example.test>", front, 1), readOptions())
+		if err != nil || m.Sender() != want {
+			t.Errorf("%s: %q, %v", front, m.Sender(), err)
+		}
+	}
+	for from, want := range map[string]string{"From: A <a@example.test>\r\n": "a@example.test", "": "", "From: a@example.test, b@example.test\r\n": "",
+		"From: a@example.test\r\nFrom: b@example.test\r\n": "", "From: nobody\r\n": ""} {
+		if m := mustRead(t, from+"Subject: x\r\n\r\nHello\r\n", readOptions()); m.Sender() != want {
+			t.Errorf("%q: %q", from, m.Sender())
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"net/mail"
 
 	"github.com/spf13/cobra"
 
@@ -18,17 +17,20 @@ func (a *app) harvest(f *trustFlags, r *reading, trust cms.Trust) {
 	if f.none || len(f.roots) > 0 || f.at != "" || a.home.store == nil || r.verdict != nil || r.message == nil || !r.message.Trusted {
 		return
 	}
-	address := soleSender(r.message)
+	address, err := keystore.NormalizeAddress(r.message.Sender())
+	if err != nil {
+		return // there is not exactly one sender
+	}
 	for _, l := range r.message.Layers {
 		for _, result := range l.Signers {
-			if address == "" || l.Err != nil || !result.Trusted || !result.Certificate.HasEmail(address) {
+			if l.Err != nil || !result.Trusted || !result.Certificate.HasEmail(address) {
 				continue
 			}
-			changes, err := store.Harvest(a.context(), a.home.store, &store.Signed{
+			changes, herr := store.Harvest(a.context(), a.home.store, &store.Signed{
 				Address: address, Result: result, Certificates: l.Certificates, Trust: trust,
 			})
-			if err != nil {
-				a.warn("the certificates of this message were not remembered: %s", printable(err.Error()))
+			if herr != nil {
+				a.warn("the certificates of this message were not remembered: %s", printable(herr.Error()))
 			}
 			for _, c := range changes {
 				a.say(a.paint(a.stderr, yellow, "note:") + " " + printable(c.String()))
@@ -60,23 +62,4 @@ func (a *app) saveSigners(path string, m *smime.Message) error {
 		return nil
 	}
 	return a.writeAll(path, out.Bytes(), false)
-}
-
-// soleSender returns the address in a message's From field, or "" when there is
-// not exactly one.
-func soleSender(m *smime.Message) string {
-	h := m.OuterHeader()
-	fields := h.Values("From")
-	if len(fields) != 1 {
-		return ""
-	}
-	list, err := mail.ParseAddressList(fields[0])
-	if err != nil || len(list) != 1 {
-		return ""
-	}
-	address, err := keystore.NormalizeAddress(list[0].Address)
-	if err != nil {
-		return ""
-	}
-	return address
 }

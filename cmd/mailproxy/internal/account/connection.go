@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"log/slog"
-	"net/mail"
 	"slices"
 	"sync"
 	"time"
@@ -150,8 +149,8 @@ func (c *Connection) Learn(login string, m *smime.Message, received time.Time) {
 	if a == nil || a.store == nil || !a.shared.conf.Certificates.Harvest || !m.Trusted {
 		return
 	}
-	address := soleSender(m)
-	if address == "" || slices.Contains(a.conf.Addresses, address) {
+	address, err := keystore.NormalizeAddress(m.Sender())
+	if err != nil || slices.Contains(a.conf.Addresses, address) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.set.ctx, learnTime)
@@ -166,34 +165,15 @@ func (c *Connection) Learn(login string, m *smime.Message, received time.Time) {
 			if l.Err != nil || !result.Trusted || !result.Certificate.HasEmail(address) {
 				continue
 			}
-			changes, err := store.Harvest(ctx, a.store, &store.Signed{Address: address, Result: result, Certificates: l.Certificates, Received: received, Trust: trust})
-			if err != nil {
-				c.log.Warn("the certificates of a message were not remembered", "account", login, "error", err)
+			changes, herr := store.Harvest(ctx, a.store, &store.Signed{Address: address, Result: result, Certificates: l.Certificates, Received: received, Trust: trust})
+			if herr != nil {
+				c.log.Warn("the certificates of a message were not remembered", "account", login, "error", herr)
 			}
 			for _, change := range changes {
 				c.log.Info("learned from a message", "account", login, "address", change.Address, "change", change.Kind.String())
 			}
 		}
 	}
-}
-
-// soleSender returns the address in a message's From field, or "" when there is
-// not exactly one.
-func soleSender(m *smime.Message) string {
-	h := m.OuterHeader()
-	fields := h.Values("From")
-	if len(fields) != 1 {
-		return ""
-	}
-	list, err := mail.ParseAddressList(fields[0])
-	if err != nil || len(list) != 1 {
-		return ""
-	}
-	address, err := keystore.NormalizeAddress(list[0].Address)
-	if err != nil {
-		return ""
-	}
-	return address
 }
 
 // locked reports whether the keys of an account wait for a login.
