@@ -25,6 +25,8 @@
 //     server does not say what a UID means on the next connection, it is remembered
 //     for this one.
 //   - Mailboxes without S/MIME are the same through the proxy as without it.
+//   - A FETCH of what is remembered is answered without the server, if that was asked
+//     something within the last minute: what is new is told by the next command.
 //   - What cannot be opened is shown as it is, with the reason. A message that was
 //     opened once and whose key is not there now is refused, and not shown as
 //     something else.
