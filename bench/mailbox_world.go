@@ -135,6 +135,9 @@ func writeRows(o *options, rows []*proxyRow, stdout io.Writer) error {
 	for i := 0; cpu && i < len(proxyPrograms); i++ {
 		heads = append(heads, "CPU of "+proxyPrograms[i])
 	}
+	if cpu {
+		heads = append(heads, "CPU of clients and server", "of what they leave")
+	}
 	lines := [][]string{append(heads, "goal")}
 	for _, r := range rows {
 		lines = append(lines, r.cells(cpu))

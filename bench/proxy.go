@@ -20,14 +20,20 @@ type proxyRow struct {
 	Ratio map[string]float64 `json:"ratios"` // of Postseal to it: the median of those of each round
 	// CPU is the time of all cores that the program takes for a message, in
 	// microseconds: the median. That of no proxy is what clients and server take.
-	CPU  map[string]float64 `json:"cpu"`
-	Goal string             `json:"goal"`
+	CPU map[string]float64 `json:"cpu"`
+	// Around is what clients and server take for a message through Postseal. Left is
+	// the share, of what the cores could do with that and the operations with keys
+	// alone, that Postseal does; 0 where there are no keys.
+	Around float64 `json:"around"`
+	Left   float64 `json:"left"`
+	Goal   string  `json:"goal"`
 }
 
 // A sample is what was measured once.
 type sample struct {
-	rate float64       // messages a second
-	cpu  time.Duration // of a message
+	rate   float64       // messages a second
+	cpu    time.Duration // of a message
+	around time.Duration // of this process for it
 }
 
 // The programs that are compared.
@@ -60,6 +66,14 @@ func (r *proxyRow) cells(cpu bool) []string {
 			if p != ours {
 				cell += fmt.Sprintf(" (%.0f %%)", 100*took/r.CPU[ours])
 			}
+		}
+		out = append(out, cell)
+	}
+	if cpu {
+		out = append(out, fmt.Sprintf("%.0f µs", r.Around))
+		cell := "-"
+		if r.Left > 0 {
+			cell = fmt.Sprintf("%.0f %%", 100*r.Left)
 		}
 		out = append(out, cell)
 	}
@@ -132,7 +146,8 @@ func (w *mailWorld) proxyRows(ctx context.Context, stderr io.Writer) ([]*proxyRo
 		if err != nil {
 			return nil, err
 		}
-		for name, address := range map[string]string{"signed and encrypted, ": w.proxy.smtp, "signed and encrypted, with TLS, ": w.proxy.secure} {
+		for _, where := range [][2]string{{"signed and encrypted, ", w.proxy.smtp}, {"signed and encrypted, with TLS, ", w.proxy.secure}} {
+			name, address := where[0], where[1]
 			if err = add(name+login, "80 % of the keys alone", map[string]func() (sample, error){
 				ours:   func() (sample, error) { return w.send(address, login, mail, true, true, w.proxyPIDs) },
 				ofKeys: keys}); err != nil {
@@ -154,6 +169,7 @@ func (w *mailWorld) mail(login string) string {
 func (w *mailWorld) proxyRow(ctx context.Context, name, goal string, f map[string]func() (sample, error)) (*proxyRow, error) {
 	r := &proxyRow{Name: name, Goal: goal, Rates: make(map[string]float64), Ratio: make(map[string]float64), CPU: make(map[string]float64)}
 	rates, ratios, cpu := make(map[string][]float64), make(map[string][]float64), make(map[string][]float64)
+	var around []float64
 	for range w.o.runs {
 		for _, p := range proxyPrograms {
 			if f[p] == nil {
@@ -167,7 +183,9 @@ func (w *mailWorld) proxyRow(ctx context.Context, name, goal string, f map[strin
 				return nil, fmt.Errorf("%s, %s: %w", name, p, err)
 			}
 			rates[p], cpu[p] = append(rates[p], one.rate), append(cpu[p], float64(one.cpu)/float64(time.Microsecond))
-			if p != ours {
+			if p == ours {
+				around = append(around, float64(one.around)/float64(time.Microsecond))
+			} else {
 				ratios[p] = append(ratios[p], rates[ours][len(rates[p])-1]/one.rate)
 			}
 		}
@@ -180,6 +198,11 @@ func (w *mailWorld) proxyRow(ctx context.Context, name, goal string, f map[strin
 			slices.Sort(values)
 			of.out[p] = values[len(values)/2]
 		}
+	}
+	slices.Sort(around)
+	r.Around = around[len(around)/2]
+	if keys := r.CPU[ofKeys]; keys > 0 && r.Around > 0 {
+		r.Left = r.Rates[ours] * (r.Around + keys) / 1e6 / float64(runtime.NumCPU())
 	}
 	return r, nil
 }
@@ -199,10 +222,10 @@ func rated(f map[string]func() (float64, error)) map[string]func() (sample, erro
 // metered is repeat, with the CPU that processes take meanwhile.
 func (w *mailWorld) metered(cores int, pids func() []string, f func() error) (sample, error) {
 	list := pids()
-	before, begin := cpuOf(list), time.Now()
+	before, own, begin := cpuOf(list), cpuOf(self()), time.Now()
 	rate, err := repeat(w.o.small, cores, f)
-	count := rate * time.Since(begin).Seconds()
-	return sample{rate, time.Duration(float64(cpuOf(list)-before) / max(count, 1))}, err
+	count := max(rate*time.Since(begin).Seconds(), 1)
+	return sample{rate, time.Duration(float64(cpuOf(list)-before) / count), time.Duration(float64(cpuOf(self())-own) / count)}, err
 }
 
 // keys returns the rate of the operations with keys that a message needs, on all

@@ -257,6 +257,9 @@ func (d *Dialer) tls(h *Host, verdict **Verdict) *cryptotls.Config {
 	c.InsecureSkipVerify = true
 	c.Certificates = d.opts.Certificates
 	c.Time = d.opts.Time
+	// Messages go there. Records of the size of a packet, as crypto/tls begins, are a
+	// write each, which costs more than the first octet's being there earlier wins.
+	c.DynamicRecordSizingDisabled = true
 	if d.sessions != nil {
 		c.ClientSessionCache = scoped{d.sessions, h.Address() + " "}
 	}
