@@ -47,7 +47,7 @@ func (r *reader) readEntity(at origin, root bool) (*entity, error) {
 		e.held = &at.held
 		src = at.held.raw()
 	}
-	br := bufio.NewReaderSize(src, peekBuffer)
+	br := r.lent.peeker(src)
 	var err error
 	switch {
 	case at.octets:

@@ -80,7 +80,8 @@ func (h *head) ends(whole bool) bool {
 // parse cuts what was fed into fields.
 func (h *head) parse() error {
 	src := bytes.NewReader(h.raw)
-	br := bufio.NewReaderSize(src, 4<<10)
+	br := getPeeker(src)
+	defer putPeeker(br)
 	var err error
 	if h.header, err = mimeraw.ReadHeader(br, h.max); err != nil {
 		h.header = &mimeraw.Header{}

@@ -66,7 +66,7 @@ func (r *reader) openClear(e *entity) (*origin, error) {
 		// The signature is judged before the next layer is looked at, so the sender
 		// has to be known.
 		inner := newHead(r.opts.MaxHeader)
-		if inner.read(bufio.NewReaderSize(c.parts[0].raw(), peekBuffer)) == nil {
+		if inner.read(r.lent.peeker(c.parts[0].raw())) == nil {
 			r.protectedBy(inner.header)
 		}
 		if err = c.verify(signature); err != nil {
@@ -188,7 +188,7 @@ func (c *clear) signature() (func() io.Reader, bool, error) {
 	}
 	part := c.parts[1]
 	h := newHead(c.r.opts.MaxHeader)
-	err := h.read(bufio.NewReaderSize(part.raw(), peekBuffer))
+	err := h.read(c.r.lent.peeker(part.raw()))
 	if _, limit := errors.AsType[*cms.LimitError](err); limit {
 		return nil, false, nil
 	}
@@ -199,7 +199,7 @@ func (c *clear) signature() (func() io.Reader, bool, error) {
 	ok := slices.Contains(opaqueTypes, m.Type) || (strings.HasPrefix(m.Type, "application/") && extension(h.header, m) == ".p7s") ||
 		(c.ours && m.Type == "application/octet-stream")
 	body := part.from(int64(h.body))
-	return func() io.Reader { return decodeTransfer(body.reader(), transferEncoding(h.header)) }, ok, nil
+	return func() io.Reader { return c.r.lent.decodeTransfer(body.reader(), transferEncoding(h.header)) }, ok, nil
 }
 
 // attempt judges the signature over content that has been hashed.

@@ -32,11 +32,11 @@ func (r *reader) openOpaque(e *entity) (*origin, error) {
 	if err != nil {
 		return nil, err
 	}
-	decode := func(body io.Reader) io.Reader {
+	decode := func(lent *lending, body io.Reader) io.Reader {
 		if e.held != nil && e.held.crlf {
 			body = mimeraw.NewCRLFReader(body)
 		}
-		return decodeTransfer(body, transferEncoding(e.header()))
+		return lent.decodeTransfer(body, transferEncoding(e.header()))
 	}
 	o := &opening{r: r, e: e, layer: r.layer(TypeUnknown)}
 	if pinned, ok := e.heldBy(); ok && r.where != nil {
@@ -45,10 +45,10 @@ func (r *reader) openOpaque(e *entity) (*origin, error) {
 		raw := pinned.from(int64(e.head.body - e.skip))
 		body = raw.raw()
 		if r.opts.Stage != nil && raw.n >= leastAgain {
-			o.again = func() io.Reader { return decode(raw.raw()) }
+			o.again = func() io.Reader { return decode(&lending{}, raw.raw()) }
 		}
 	}
-	if o.cms, err = cms.NewReader(decode(body), r.opts.CMS); err != nil {
+	if o.cms, err = cms.NewReader(decode(&r.lent, body), r.opts.CMS); err != nil {
 		return o.closed(err)
 	}
 	switch o.cms.ContentType() {
@@ -112,7 +112,7 @@ func (o *opening) stream(content io.ReadCloser, contentType cms.OID, done func(e
 	}
 	if !o.layer.Encrypted {
 		// What cannot be read at all is kept as received.
-		br := bufio.NewReaderSize(content, peekBuffer)
+		br := o.r.lent.peeker(content)
 		_, err := br.Peek(1)
 		_, syntax := errors.AsType[*cms.SyntaxError](err)
 		_, limit := errors.AsType[*cms.LimitError](err)

@@ -69,6 +69,7 @@ func (r *reader) read(at origin) (*Message, error) {
 	if at.held.at == nil {
 		at.stream = r.src
 	}
+	defer r.lent.end()
 	err := r.peel(at)
 	r.staged.stop()
 	r.findProtected()
@@ -110,6 +111,7 @@ type reader struct {
 	staged *staging // nil when there is none
 	finish []func() // of each layer: takes its verdict
 	err    error    // why no more layers were opened
+	lent   lending
 }
 
 // peel opens one layer after the other. Its error is one of the source or of

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"sync"
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/mimeraw"
@@ -13,13 +14,52 @@ import (
 // octets. Who reads more at a time goes past it.
 const peekBuffer = 4 << 10
 
+var peekers = sync.Pool{New: func() any { return bufio.NewReaderSize(eofReader{}, peekBuffer) }}
+
+// getPeeker returns a buffer before src. putPeeker takes it back, when nobody
+// reads from it any more.
+func getPeeker(src io.Reader) *bufio.Reader {
+	br, _ := peekers.Get().(*bufio.Reader) // nothing else is in there
+	br.Reset(src)
+	return br
+}
+
+func putPeeker(br *bufio.Reader) {
+	br.Reset(eofReader{})
+	peekers.Put(br)
+}
+
+// A lending is memory that is used while a message is opened, and not after.
+type lending struct {
+	peekers []*bufio.Reader
+	base64  []*mimeraw.Base64Reader
+}
+
+// peeker returns a buffer before src.
+func (l *lending) peeker(src io.Reader) *bufio.Reader {
+	br := getPeeker(src)
+	l.peekers = append(l.peekers, br)
+	return br
+}
+
+// end takes everything back.
+func (l *lending) end() {
+	for _, br := range l.peekers {
+		putPeeker(br)
+	}
+	for _, r := range l.base64 {
+		r.Free()
+	}
+	l.peekers, l.base64 = nil, nil
+}
+
 // decodeTransfer returns the DER or BER in the body of an entity. The transfer
 // encoding is a hint: mail has DER under the name of base64, base64 without its
 // name, and PEM under either.
-func decodeTransfer(body io.Reader, encoding string) io.Reader {
-	br := bufio.NewReaderSize(body, peekBuffer)
+func (l *lending) decodeTransfer(body io.Reader, encoding string) io.Reader {
+	br := l.peeker(body)
 	if encoding == "quoted-printable" {
-		br = bufio.NewReaderSize(mimeraw.NewQuotedPrintableReader(br), peekBuffer)
+		br = l.peeker(mimeraw.NewQuotedPrintableReader(br))
 	}
 	for range 3 {
 		switch first(br) {
@@ -30,7 +70,9 @@ func decodeTransfer(body io.Reader, encoding string) io.Reader {
 				return br
 			}
 		}
-		br = bufio.NewReaderSize(&base64Body{mimeraw.NewBase64Reader(br)}, peekBuffer)
+		decoded := mimeraw.NewBase64Reader(br)
+		l.base64 = append(l.base64, decoded)
+		br = l.peeker(&base64Body{decoded})
 	}
 	return br
 }

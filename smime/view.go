@@ -38,14 +38,23 @@ func (v view) pour(dst io.Writer) (int64, error) { return pour(dst, v.reader(), 
 // pour copies src, of which about size octets come, in large blocks. A small
 // buffer within src is gone past.
 func pour(dst io.Writer, src io.Reader, size int64) (int64, error) {
-	dst, src = struct{ io.Writer }{dst}, struct{ io.Reader }{src}
-	if size < stage.Size/4 {
-		return io.CopyBuffer(dst, src, make([]byte, max(size, 512)+1))
-	}
-	b := stage.Get()
+	b := stage.GetFor(size + 1) // so that the end is seen with the last octets
 	defer stage.Put(b)
-	b.Resize(stage.Size)
-	return io.CopyBuffer(dst, src, b.Buf)
+	room, total := min(cap(b.Buf), stage.Size), int64(0)
+	for {
+		n, err := src.Read(b.Buf[:room])
+		b.Resize(n)
+		if werr := writeAll(dst, b.Buf); werr != nil {
+			return total, werr
+		}
+		total += int64(n)
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
 }
 
 // from returns the view without its first octets.

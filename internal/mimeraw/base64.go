@@ -12,7 +12,6 @@ const (
 	base64Columns = 76 // RFC 2045, Section 6.8: at most 76
 	base64Line    = base64Columns / 4 * 3
 	base64Lines   = blockSize / (base64Columns + 2) // lines in one block
-	base64First   = (4 << 10) / (base64Columns + 2) // in the first one: most texts are small
 )
 
 // NewBase64Writer returns a writer that encodes to dst in base64 (RFC 2045,
@@ -20,14 +19,16 @@ const (
 // left and the last line end, and does not close dst; without any data it writes
 // nothing. The first error of dst is returned by every later call.
 func NewBase64Writer(dst io.Writer) io.WriteCloser {
-	return &base64Writer{dst: dst, out: make([]byte, 0, base64First*(base64Columns+2))}
+	return &base64Writer{dst: dst}
 }
 
 type base64Writer struct {
 	dst  io.Writer
 	line [base64Line]byte // a line that is not complete
 	n    int              // octets in line
-	out  []byte           // encoded lines, not written yet
+	room *[blockSize]byte // nil before the first line, and after Close
+	out  []byte           // encoded lines, not written yet, part of room
+	used int              // octets of room that were ever in use
 	err  error
 }
 
@@ -37,6 +38,10 @@ func (w *base64Writer) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	total := len(p)
+	if w.room == nil {
+		w.room, _ = scratches.Get().(*[blockSize]byte) // nothing else is in there
+		w.out = w.room[: 0 : base64Lines*(base64Columns+2)]
+	}
 	if w.n > 0 {
 		n := copy(w.line[w.n:], p)
 		w.n += n
@@ -66,9 +71,6 @@ func (w *base64Writer) encode(p []byte) error {
 		if len(w.out) == cap(w.out) {
 			if err := w.flush(); err != nil {
 				return err
-			}
-			if full := base64Lines * (base64Columns + 2); cap(w.out) < full {
-				w.out = make([]byte, 0, full)
 			}
 		}
 		lines := min(len(p)/base64Line, (cap(w.out)-len(w.out))/(base64Columns+2))
@@ -100,6 +102,7 @@ func (w *base64Writer) flush() error {
 	if err == nil && n < len(w.out) {
 		err = io.ErrShortWrite
 	}
+	w.used = max(w.used, len(w.out))
 	w.out = w.out[:0]
 	w.err = err
 	return err
@@ -110,6 +113,7 @@ func (w *base64Writer) Close() error {
 	if errors.Is(w.err, fs.ErrClosed) {
 		return nil
 	}
+	defer w.free()
 	if w.err != nil {
 		return w.err
 	}
@@ -131,4 +135,14 @@ func (w *base64Writer) Close() error {
 	}
 	w.err = fs.ErrClosed
 	return nil
+}
+
+// free gives the memory back.
+func (w *base64Writer) free() {
+	if w.room == nil {
+		return
+	}
+	clear(w.room[:max(w.used, len(w.out))]) // it may have been secret
+	scratches.Put(w.room)
+	w.room, w.out = nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"io/fs"
 	"strconv"
 	"sync"
 
@@ -77,16 +78,20 @@ var base64Digits = func() (t [4][256]uint32) {
 // octet can be made, is [io.ErrUnexpectedEOF]. Errors of src are passed on as
 // they are, after what was decoded before them. The reader may read more from
 // src than it decodes.
-func NewBase64Reader(src io.Reader) io.Reader {
-	return &base64Reader{src: src, newLine: true}
+func NewBase64Reader(src io.Reader) *Base64Reader {
+	return &Base64Reader{src: src, newLine: true}
 }
 
-type base64Reader struct {
+// A Base64Reader decodes base64; see [NewBase64Reader]. It is not safe for
+// concurrent use. Its memory is given back when Read has returned an error, or by
+// Free.
+type Base64Reader struct {
 	src    io.Reader
-	buf    []byte
-	in     []byte // not decoded yet, part of buf
-	offset int64  // of in[0] in the source
-	srcErr error  // given out when in is used up
+	buf    *[blockSize]byte // nil before the first Read, and at the end
+	used   int              // octets of buf that were ever in use
+	in     []byte           // not decoded yet, part of buf
+	offset int64            // of in[0] in the source
+	srcErr error            // given out when in is used up
 
 	acc     uint32 // digits of an incomplete quantum
 	n       int    // how many
@@ -106,7 +111,7 @@ type base64Reader struct {
 const minDecode = 32
 
 // Read implements io.Reader.
-func (r *base64Reader) Read(p []byte) (int, error) {
+func (r *Base64Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -126,6 +131,9 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 			r.err = r.refill()
 		}
 	}
+	if r.err != nil {
+		r.free()
+	}
 	if n == 0 {
 		return 0, r.err
 	}
@@ -137,22 +145,39 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Free gives the memory of a reader back whose source has not been read to its
+// end. Nothing can be read any more: Read returns [fs.ErrClosed], or the error that
+// it has returned before.
+func (r *Base64Reader) Free() {
+	if r.err == nil {
+		r.err, r.smallN = fs.ErrClosed, nil
+	}
+	r.free()
+}
+
+func (r *Base64Reader) free() {
+	r.in = nil
+	if r.buf != nil {
+		clear(r.buf[:r.used]) // it may have been secret
+		scratches.Put(r.buf)
+		r.buf = nil
+	}
+}
+
 // refill reads more of the source behind what is left in the buffer.
-func (r *base64Reader) refill() error {
+func (r *Base64Reader) refill() error {
 	if r.srcErr != nil {
 		return nil // decode acts on it
 	}
 	if r.buf == nil {
-		r.buf = make([]byte, base64Window*4)
-	} else if len(r.buf) < blockSize {
-		// There is more than most texts have.
-		r.buf = make([]byte, blockSize)
+		r.buf, _ = scratches.Get().(*[blockSize]byte) // nothing else is in there
 	}
-	left := copy(r.buf, r.in)
+	left := copy(r.buf[:], r.in)
 	r.in = r.buf[:left]
 	for range maxEmptyReads {
 		n, err := r.src.Read(r.buf[left:])
 		r.in = r.buf[:left+n]
+		r.used = max(r.used, left+n)
 		r.srcErr = err
 		if n > 0 || err != nil {
 			return nil
@@ -163,7 +188,7 @@ func (r *base64Reader) refill() error {
 
 // decode decodes into dst, which has room for minDecode octets or more. It
 // returns 0 and no error when it needs more of the source.
-func (r *base64Reader) decode(dst []byte) (n int, err error) {
+func (r *Base64Reader) decode(dst []byte) (n int, err error) {
 	for {
 		if len(dst)-n < 8 {
 			return n, nil
@@ -197,7 +222,7 @@ const minLines = 512
 // lines decodes whole lines by vectors, as many as there are and have room in
 // dst. The code for vectors is slow at line ends, so these are taken out first.
 // What is not plain it leaves to the others.
-func (r *base64Reader) lines(dst []byte, n *int) {
+func (r *Base64Reader) lines(dst []byte, n *int) {
 	if len(r.in) < minLines || len(dst)-*n < minLines || r.offset < r.plainAt {
 		return
 	}
@@ -224,13 +249,13 @@ func (r *base64Reader) lines(dst []byte, n *int) {
 	r.data, r.newLine = true, true
 }
 
-// scratches have room for lines without their ends.
+// scratches are memory for readers and writers, overwritten as far as it was used.
 var scratches = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
 // gather takes whole lines from in, of whole quanta and of no more than room
 // octets in all, and appends them to text without their ends, as far as it has
 // room itself.
-func (r *base64Reader) gather(text []byte, in *[]byte, room int) []byte {
+func (r *Base64Reader) gather(text []byte, in *[]byte, room int) []byte {
 	rest := *in
 	room = min(room, cap(text))
 	for {
@@ -261,7 +286,7 @@ func (r *base64Reader) gather(text []byte, in *[]byte, room int) []byte {
 
 // bulk decodes whole quanta as long as nothing else comes. It leaves room for
 // at least one octet less than 8 in dst.
-func (r *base64Reader) bulk(dst []byte, n *int) {
+func (r *Base64Reader) bulk(dst []byte, n *int) {
 	in, at := r.in, *n
 	d := &base64Digits
 	for len(in) >= 8 && len(dst)-at >= 8 {
@@ -292,7 +317,7 @@ func (r *base64Reader) bulk(dst []byte, n *int) {
 }
 
 // step takes one character. It returns more when it must see what follows.
-func (r *base64Reader) step(dst []byte, n *int) (more bool, err error) {
+func (r *Base64Reader) step(dst []byte, n *int) (more bool, err error) {
 	c := r.in[0]
 	v := base64Class[c]
 	switch {
@@ -341,7 +366,7 @@ func (r *base64Reader) step(dst []byte, n *int) (more bool, err error) {
 // looksForeign says whether what follows padding is something else than base64:
 // whether its line, as far as it is looked at, holds anything but digits,
 // padding and white space at the end.
-func (r *base64Reader) looksForeign() (known, foreign bool) {
+func (r *Base64Reader) looksForeign() (known, foreign bool) {
 	space := false
 	for i, c := range r.in {
 		if c == '\n' || i == base64Window {
@@ -359,7 +384,7 @@ func (r *base64Reader) looksForeign() (known, foreign bool) {
 }
 
 // flush decodes an incomplete quantum of two or three digits, or none.
-func (r *base64Reader) flush(dst []byte, n int) int {
+func (r *Base64Reader) flush(dst []byte, n int) int {
 	switch r.n {
 	case 2:
 		dst[n] = byte(r.acc >> 4)
@@ -373,7 +398,7 @@ func (r *base64Reader) flush(dst []byte, n int) int {
 }
 
 // end finishes the data; err is what a reader sees when it is complete.
-func (r *base64Reader) end(dst []byte, n int, err error) (int, error) {
+func (r *Base64Reader) end(dst []byte, n int, err error) (int, error) {
 	if r.n == 1 && err == io.EOF {
 		return n, io.ErrUnexpectedEOF
 	}
@@ -382,7 +407,7 @@ func (r *base64Reader) end(dst []byte, n int, err error) (int, error) {
 
 // finish ends the data with the source. After an error other than io.EOF an
 // incomplete quantum is not decoded.
-func (r *base64Reader) finish(dst []byte, n int) (int, error) {
+func (r *Base64Reader) finish(dst []byte, n int) (int, error) {
 	if r.srcErr != io.EOF {
 		return n, r.srcErr
 	}

@@ -87,6 +87,20 @@ func (b *Block) Resize(n int) {
 	b.Buf = b.Buf[:n]
 }
 
+// SmallRoom is the space of a small Block in octets: enough for most mail.
+const SmallRoom = 16 << 10
+
+var smallBlocks = sync.Pool{New: func() any { return &Block{Buf: make([]byte, 0, SmallRoom)} }}
+
+// GetFor returns an empty block with room for n octets, of up to Room.
+func GetFor(n int64) *Block {
+	if n > SmallRoom {
+		return Get()
+	}
+	b, _ := smallBlocks.Get().(*Block) // nothing else is in there
+	return b
+}
+
 // Put overwrites what was in a block, since it may have been secret, and gives
 // it back. It must not be used any more. A nil block is fine.
 func Put(b *Block) {
@@ -96,5 +110,9 @@ func Put(b *Block) {
 	b.Resize(0)
 	clear(b.Buf[:b.used])
 	b.used = 0
-	blocks.Put(b)
+	if cap(b.Buf) == SmallRoom {
+		smallBlocks.Put(b)
+	} else {
+		blocks.Put(b)
+	}
 }
