@@ -49,6 +49,14 @@ func (a Attributes) Has(attrType OID) bool {
 // set of signed attributes MUST NOT include multiple instances of the types
 // that are defined there; no type's definition allows it.
 func (a Attributes) doubled() (OID, bool) {
+	if len(a) <= 16 {
+		for i, attr := range a {
+			if a[:i].Has(attr.Type) {
+				return attr.Type, true
+			}
+		}
+		return "", false
+	}
 	seen := make(map[OID]bool, len(a))
 	for _, attr := range a {
 		if seen[attr.Type] {
@@ -91,21 +99,29 @@ func parseAttributes(contents []byte, limits *Limits) (Attributes, error) {
 // encode returns the DER of the attributes as the contents of a SET OF, sorted
 // (RFC 5652, Section 5.4: signedAttrs MUST be DER).
 func (a Attributes) encode() ([]byte, error) {
-	elems := make([][]byte, 0, len(a))
-	for _, attr := range a {
-		elem, err := der.Marshal(func(b *der.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
-				der.AddOID(b, attr.Type)
-				der.AddSetOf(b, asn1.SET, slices.Clone(attr.Values))
-			})
-		})
-		if err != nil {
-			return nil, usage("attribute %q: %v", attr.Type, err)
-		}
-		elems = append(elems, elem)
+	set, err := der.Marshal(func(b *der.Builder) {
+		b.AddSetOfFunc(asn1.SET, len(a), func(b *der.Builder, i int) { a[i].add(b) })
+	})
+	if err != nil {
+		return nil, usage("attributes: %v", err)
 	}
-	slices.SortFunc(elems, bytes.Compare)
-	return bytes.Join(elems, nil), nil
+	return setContents(set), nil
+}
+
+// add appends an Attribute.
+func (a *Attribute) add(b *der.Builder) {
+	b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
+		der.AddOID(b, a.Type)
+		b.AddSetOfFunc(asn1.SET, len(a.Values), func(b *der.Builder, i int) { b.AddBytes(a.Values[i]) })
+	})
+}
+
+// setContents returns the contents octets of a SET in DER that is known to be one.
+func setContents(set []byte) []byte {
+	s := cryptobyte.String(set)
+	var contents cryptobyte.String
+	_ = s.ReadASN1(&contents, asn1.SET)
+	return contents
 }
 
 // sortSet returns the contents of a SET OF with its elements in DER's order.

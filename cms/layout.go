@@ -2,6 +2,7 @@ package cms
 
 import (
 	"io"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte/asn1"
 
@@ -335,21 +336,13 @@ func encapLayout(dst io.Writer, outer, contentType OID, prefix []byte) (*layout,
 	return newLayout(dst, outer, ber.OctetString, frame{ber.Sequence, prefix}, frame{ber.Sequence, id}, frame{ber.Context(0), nil})
 }
 
-// marshalAlgorithms returns the DER of a SET OF AlgorithmIdentifier without
-// doubles.
-func marshalAlgorithms(algs []AlgorithmIdentifier) ([]byte, error) {
-	var elems [][]byte
-	seen := make(map[OID]bool)
+// addAlgorithms appends a SET OF AlgorithmIdentifier without doubles.
+func addAlgorithms(b *der.Builder, algs []AlgorithmIdentifier) {
+	distinct := make([]AlgorithmIdentifier, 0, 4)
 	for _, a := range algs {
-		if seen[a.OID] {
-			continue
+		if !slices.ContainsFunc(distinct, func(d AlgorithmIdentifier) bool { return d.OID == a.OID }) {
+			distinct = append(distinct, a)
 		}
-		seen[a.OID] = true
-		elem, err := der.Marshal(func(b *der.Builder) { der.AddAlgorithm(b, a) })
-		if err != nil {
-			return nil, err
-		}
-		elems = append(elems, elem)
 	}
-	return der.Marshal(func(b *der.Builder) { der.AddSetOf(b, asn1.SET, elems) })
+	b.AddSetOfFunc(asn1.SET, len(distinct), func(b *der.Builder, i int) { der.AddAlgorithm(b, distinct[i]) })
 }

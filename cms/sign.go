@@ -90,7 +90,7 @@ func Sign(dst io.Writer, signers []Signer, opts *SignOptions) (io.WriteCloser, e
 	if err != nil {
 		return nil, err
 	}
-	prefix, err := s.prefix()
+	prefix, err := der.Marshal(s.addPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -143,27 +143,23 @@ func (d *DetachedSigner) Finish(dst io.Writer) error {
 		return usage("Finish has been called already")
 	}
 	d.finished = true
-	prefix, err := d.s.prefix()
+	infos, err := d.s.sign()
 	if err != nil {
 		return err
 	}
-	suffix, err := d.s.suffix()
-	if err != nil {
-		return err
-	}
-	return writeDetached(dst, d.s.contentType, prefix, suffix)
+	return writeDetached(dst, d.s.contentType, d.s.addPrefix, func(b *der.Builder) { d.s.addSuffix(b, infos) })
 }
 
 // writeDetached writes a SignedData without eContent.
-func writeDetached(dst io.Writer, contentType OID, prefix, suffix []byte) error {
+func writeDetached(dst io.Writer, contentType OID, prefix, suffix func(b *der.Builder)) error {
 	message, err := der.Marshal(func(b *der.Builder) {
 		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddOID(b, TypeSignedData)
 			b.AddASN1(der.Context(0, true), func(b *der.Builder) {
 				b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
-					b.AddBytes(prefix)
+					prefix(b)
 					b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { der.AddOID(b, contentType) })
-					b.AddBytes(suffix)
+					suffix(b)
 				})
 			})
 		})
@@ -181,16 +177,11 @@ func WriteCertificates(dst io.Writer, certs []*pki.Certificate, crls [][]byte) e
 	if len(certs) == 0 && len(crls) == 0 {
 		return usage("WriteCertificates: there are no certificates")
 	}
-	prefix, err := signedPrefix(1, nil)
-	if err != nil {
-		return err
-	}
-	suffix, err := der.Marshal(func(b *der.Builder) {
+	return writeDetached(dst, TypeData, func(b *der.Builder) {
+		b.AddASN1Int64(1)
+		addAlgorithms(b, nil)
+	}, func(b *der.Builder) {
 		addCertificates(b, certs, crls)
 		b.AddASN1(asn1.SET, func(*der.Builder) {})
 	})
-	if err != nil {
-		return err
-	}
-	return writeDetached(dst, TypeData, prefix, suffix)
 }

@@ -3,6 +3,7 @@ package cms
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha256"
 	"crypto/subtle"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -216,22 +217,19 @@ func readESSCertID(value []byte, v2 bool) (digest alg.Digest, certHash []byte, o
 	return digest, certHash, der.ReadOctets(&id, &certHash, -1)
 }
 
-// newSigningCertificate returns the signing certificate v2 attribute (RFC 5035,
-// Section 3), with SHA-256.
-func newSigningCertificate(cert *pki.Certificate) (Attribute, error) {
-	h := crypto.SHA256.New()
-	h.Write(cert.Raw)
-	return newAttribute(oid.AttrSigningCertV2, func(b *der.Builder) {
-		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // SigningCertificateV2
-			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // certs
-				b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // ESSCertIDv2
-					b.AddASN1OctetString(h.Sum(nil))
-					b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // IssuerSerial
-						b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
-							b.AddASN1(der.Context(4, true), func(b *der.Builder) { b.AddBytes(cert.RawIssuer) })
-						})
-						b.AddASN1(asn1.INTEGER, func(b *der.Builder) { b.AddBytes(cert.Serial) })
+// addSigningCertificate appends a SigningCertificateV2 (RFC 5035, Section 3), with
+// SHA-256.
+func addSigningCertificate(b *der.Builder, cert *pki.Certificate) {
+	hash := sha256.Sum256(cert.Raw)
+	b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // SigningCertificateV2
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // certs
+			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // ESSCertIDv2
+				b.AddASN1OctetString(hash[:])
+				b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) { // IssuerSerial
+					b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
+						b.AddASN1(der.Context(4, true), func(b *der.Builder) { b.AddBytes(cert.RawIssuer) })
 					})
+					b.AddASN1(asn1.INTEGER, func(b *der.Builder) { b.AddBytes(cert.Serial) })
 				})
 			})
 		})

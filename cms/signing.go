@@ -106,165 +106,166 @@ func prepare(signer Signer) (*preparedSigner, error) {
 	return p, nil
 }
 
-// prefix is what comes before encapContentInfo.
-func (s *signing) prefix() ([]byte, error) {
+// addPrefix appends what comes before encapContentInfo.
+func (s *signing) addPrefix(b *der.Builder) {
 	// RFC 5652, Section 5.1.
 	version := int64(1)
 	if s.contentType != TypeData {
 		version = 3
 	}
-	var digests []AlgorithmIdentifier
+	digests := make([]AlgorithmIdentifier, 0, 4)
 	for _, p := range s.signers {
 		if p.KeyID {
 			version = 3
 		}
 		digests = append(digests, p.sig.Digest.Algorithm())
 	}
-	return signedPrefix(version, digests)
+	b.AddASN1Int64(version)
+	addAlgorithms(b, digests)
 }
 
-func signedPrefix(version int64, digests []AlgorithmIdentifier) ([]byte, error) {
-	set, err := marshalAlgorithms(digests)
-	if err != nil {
-		return nil, err
+// sign returns the SignerInfos.
+func (s *signing) sign() ([]*signerInfo, error) {
+	infos := make([]*signerInfo, 0, len(s.signers))
+	for _, p := range s.signers {
+		digest, _ := s.content.sum(p.sig.Digest.Hash)
+		si, err := p.sign(s.contentType, digest, s.time())
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, si)
 	}
-	return der.Marshal(func(b *der.Builder) {
-		b.AddASN1Int64(version)
-		b.AddBytes(set)
-	})
+	return infos, nil
+}
+
+// time returns the signing time, which is the same for all signers.
+func (s *signing) time() time.Time {
+	if s.opts.Time.IsZero() {
+		s.opts.Time = time.Now()
+	}
+	return s.opts.Time
 }
 
 // suffix signs, and returns what follows encapContentInfo.
 func (s *signing) suffix() ([]byte, error) {
-	at := s.opts.Time
-	if at.IsZero() {
-		at = time.Now()
+	infos, err := s.sign()
+	if err != nil {
+		return nil, err
 	}
-	var infos [][]byte
-	for _, p := range s.signers {
-		digest, _ := s.content.sum(p.sig.Digest.Hash)
-		info, err := p.sign(s.contentType, digest, at)
-		if err != nil {
-			return nil, err
-		}
-		infos = append(infos, info)
-	}
-	return s.tail(infos)
+	return der.Marshal(func(b *der.Builder) { s.addSuffix(b, infos) })
 }
 
-func (s *signing) tail(infos [][]byte) ([]byte, error) {
+// addSuffix appends what follows encapContentInfo.
+func (s *signing) addSuffix(b *der.Builder, infos []*signerInfo) {
 	var certs []*pki.Certificate
 	if !s.opts.NoCertificates {
 		for _, p := range s.signers {
-			certs = append(certs, p.certificates()...)
+			certs = p.appendCertificates(certs)
 		}
 	}
-	certs = append(certs, s.opts.Certificates...)
-	return der.Marshal(func(b *der.Builder) {
-		addCertificates(b, certs, s.opts.CRLs)
-		der.AddSetOf(b, asn1.SET, infos)
-	})
+	addCertificates(b, append(certs, s.opts.Certificates...), s.opts.CRLs)
+	b.AddSetOfFunc(asn1.SET, len(infos), func(b *der.Builder, i int) { infos[i].add(b) })
 }
 
 // suffixSize foretells the size of suffix, or returns ber.Indefinite.
 func (s *signing) suffixSize() (int64, error) {
-	at := s.opts.Time
-	if at.IsZero() {
-		at = time.Now()
-	}
-	var infos [][]byte
+	var infos []*signerInfo
 	for _, p := range s.signers {
 		size := p.sig.FixedSize(p.Key.Public())
 		if size == 0 || len(p.countersigns) > 0 {
 			return ber.Indefinite, nil
 		}
-		si, err := p.unsigned(s.contentType, make([]byte, p.sig.Digest.Size()), at)
+		si, _, err := p.unsigned(s.contentType, make([]byte, p.sig.Digest.Size()), s.time())
 		if err != nil {
 			return 0, err
 		}
 		si.signature = make([]byte, size)
-		info, err := der.Marshal(si.add)
-		if err != nil {
-			return 0, err
-		}
-		infos = append(infos, info)
+		infos = append(infos, si)
 	}
-	tail, err := s.tail(infos)
-	return int64(len(tail)), err
+	suffix, err := der.Marshal(func(b *der.Builder) { s.addSuffix(b, infos) })
+	return int64(len(suffix)), err
 }
 
-// certificates returns the certificates of a signer and its countersigners.
-func (p *preparedSigner) certificates() []*pki.Certificate {
-	out := append([]*pki.Certificate{p.Certificate}, p.Chain...)
+// appendCertificates appends the certificates of a signer and its countersigners.
+func (p *preparedSigner) appendCertificates(out []*pki.Certificate) []*pki.Certificate {
+	out = append(append(out, p.Certificate), p.Chain...)
 	for _, c := range p.countersigns {
-		out = append(out, c.certificates()...)
+		out = c.appendCertificates(out)
 	}
 	return out
 }
 
-// unsigned returns the SignerInfo over content, but for the signature.
-// contentType is "" for a countersignature.
-func (p *preparedSigner) unsigned(contentType OID, digest []byte, at time.Time) (*signerInfo, error) {
-	si := &signerInfo{id: p.id, digest: p.sig.Digest.Algorithm(), signatureAlg: p.algorithm, unsigned: slices.Clone(p.Unsigned)}
+// unsigned returns the SignerInfo over content, but for the signature, and the
+// octets that are to be signed: the DER of the attributes as a SET OF (RFC 5652,
+// Section 5.4), or nil when there are none. contentType is "" for a
+// countersignature.
+func (p *preparedSigner) unsigned(contentType OID, digest []byte, at time.Time) (*signerInfo, []byte, error) {
+	si := &signerInfo{id: p.id, digest: p.sig.Digest.Algorithm(), signatureAlg: p.algorithm, unsigned: p.Unsigned[:len(p.Unsigned):len(p.Unsigned)]}
 	if p.NoAttributes {
-		return si, nil
+		return si, nil, nil
 	}
-	attrs, err := p.attributes(contentType, digest, at)
-	if err != nil {
-		return nil, err
-	}
-	if double, ok := attrs.doubled(); ok {
-		return nil, usage("the signed attribute %s is given twice", alg.Name(double))
-	}
-	si.hasSigned = true
-	si.rawSigned, err = attrs.encode()
-	return si, err
-}
-
-// attributes returns the signed attributes (RFC 5652, Section 11; RFC 6211;
-// RFC 5035).
-func (p *preparedSigner) attributes(contentType OID, digest []byte, at time.Time) (Attributes, error) {
-	attrs := slices.Clone(p.Signed)
-	var first error
-	push := func(attr Attribute, err error) {
-		if err != nil && first == nil {
-			first = err
+	double, ok := p.Signed.doubled()
+	var room [5]OID
+	types := room[:0]
+	for _, t := range [...]OID{oid.AttrContentType, oid.AttrMessageDigest, oid.AttrSigningTime, oid.AttrSigningCertV2, oid.AttrAlgorithmProtection} {
+		switch has := p.Signed.Has(t); {
+		case t == oid.AttrContentType && contentType == "":
+		case !has:
+			types = append(types, t)
+		case t == oid.AttrContentType || t == oid.AttrMessageDigest:
+			double, ok = t, true // nobody else can know it
 		}
-		attrs = append(attrs, attr)
 	}
-	if contentType != "" {
-		push(newAttribute(oid.AttrContentType, func(b *der.Builder) { der.AddOID(b, contentType) }))
+	if ok {
+		return nil, nil, usage("the signed attribute %s is given twice", alg.Name(double))
 	}
-	push(newAttribute(oid.AttrMessageDigest, func(b *der.Builder) { b.AddASN1OctetString(digest) }))
-	if !p.Signed.Has(oid.AttrSigningTime) {
-		push(newAttribute(oid.AttrSigningTime, func(b *der.Builder) { der.AddTime(b, at) }))
-	}
-	if !p.Signed.Has(oid.AttrSigningCertV2) {
-		push(newSigningCertificate(p.Certificate))
-	}
-	if !p.Signed.Has(oid.AttrAlgorithmProtection) {
-		push(newAttribute(oid.AttrAlgorithmProtection, func(b *der.Builder) {
+	set, err := der.Marshal(func(b *der.Builder) {
+		b.AddSetOfFunc(asn1.SET, len(p.Signed)+len(types), func(b *der.Builder, i int) {
+			if i < len(p.Signed) {
+				p.Signed[i].add(b)
+				return
+			}
 			b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
-				der.AddAlgorithm(b, p.sig.Digest.Algorithm())
-				der.AddAlgorithmTagged(b, p.algorithm, der.Context(1, true))
+				t := types[i-len(p.Signed)]
+				der.AddOID(b, t)
+				b.AddASN1(asn1.SET, func(b *der.Builder) { p.addValue(b, t, contentType, digest, at) })
 			})
-		}))
+		})
+	})
+	if err != nil {
+		return nil, nil, usage("signed attributes: %v", err)
 	}
-	return attrs, first
+	si.hasSigned, si.rawSigned = true, setContents(set)
+	return si, set, nil
 }
 
-// sign returns the DER of the SignerInfo over content with the given digest.
-func (p *preparedSigner) sign(contentType OID, digest []byte, at time.Time) ([]byte, error) {
-	si, err := p.unsigned(contentType, digest, at)
+// addValue appends the value of one of the attributes that are always there (RFC
+// 5652, Section 11; RFC 6211; RFC 5035).
+func (p *preparedSigner) addValue(b *der.Builder, t, contentType OID, digest []byte, at time.Time) {
+	switch t {
+	case oid.AttrContentType:
+		der.AddOID(b, contentType)
+	case oid.AttrMessageDigest:
+		b.AddASN1OctetString(digest)
+	case oid.AttrSigningTime:
+		der.AddTime(b, at)
+	case oid.AttrSigningCertV2:
+		addSigningCertificate(b, p.Certificate)
+	case oid.AttrAlgorithmProtection:
+		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
+			der.AddAlgorithm(b, p.sig.Digest.Algorithm())
+			der.AddAlgorithmTagged(b, p.algorithm, der.Context(1, true))
+		})
+	}
+}
+
+// sign returns the SignerInfo over content with the given digest.
+func (p *preparedSigner) sign(contentType OID, digest []byte, at time.Time) (*signerInfo, error) {
+	si, message, err := p.unsigned(contentType, digest, at)
 	if err != nil {
 		return nil, err
 	}
-	var message []byte
 	if si.hasSigned {
-		// RFC 5652, Section 5.4: the DER of the attributes as a SET OF.
-		if message, err = retag(asn1.SET, si.rawSigned); err != nil {
-			return nil, err
-		}
 		h := p.sig.Digest.New()
 		h.Write(message)
 		digest = h.Sum(nil)
@@ -275,23 +276,29 @@ func (p *preparedSigner) sign(contentType OID, digest []byte, at time.Time) ([]b
 	for _, c := range p.countersigns {
 		h := c.sig.Digest.New()
 		h.Write(si.signature)
-		value, err := c.sign("", h.Sum(nil), at)
+		counter, err := c.sign("", h.Sum(nil), at)
+		if err != nil {
+			return nil, err
+		}
+		value, err := der.Marshal(counter.add)
 		if err != nil {
 			return nil, err
 		}
 		si.unsigned = append(si.unsigned, Attribute{Type: oid.AttrCountersignature, Values: [][]byte{value}})
 	}
-	return der.Marshal(si.add)
+	return si, nil
 }
 
 // addCertificates appends the fields certificates and crls, without doubles.
 func addCertificates(b *der.Builder, certs []*pki.Certificate, crls [][]byte) {
-	var raws [][]byte
+	raws := make([][]byte, 0, 8)
 	for _, c := range certs {
 		raws = append(raws, c.Raw)
 	}
 	for tag, elems := range [][][]byte{raws, crls} {
-		elems = slices.Clone(elems)
+		if tag > 0 {
+			elems = slices.Clone(elems)
+		}
 		slices.SortFunc(elems, bytes.Compare)
 		elems = slices.CompactFunc(elems, bytes.Equal)
 		if len(elems) > 0 {

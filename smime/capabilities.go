@@ -2,6 +2,7 @@ package smime
 
 import (
 	"slices"
+	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -68,13 +69,20 @@ func capabilitiesAttribute(ciphers []cms.Cipher) (cms.Attribute, error) {
 	return cms.Attribute{Type: oid.AttrSMIMECapabilities, Values: [][]byte{value}}, err
 }
 
+// allCapabilities is the attribute of all ciphers. Its octets are not to be
+// changed.
+var allCapabilities = sync.OnceValues(func() (cms.Attribute, error) { return capabilitiesAttribute(preferred[:]) })
+
 // withCapabilities returns the signers with the attribute added.
 func withCapabilities(signers []cms.Signer, ciphers []cms.Cipher) ([]cms.Signer, error) {
+	var attr cms.Attribute
+	var err error
 	if ciphers == nil {
-		ciphers = preferred[:]
+		attr, err = allCapabilities()
+	} else {
+		attr, err = capabilitiesAttribute(ciphers)
 	}
-	attr, err := capabilitiesAttribute(ciphers)
-	if err != nil || len(ciphers) == 0 {
+	if err != nil || (ciphers != nil && len(ciphers) == 0) {
 		return signers, err
 	}
 	out := slices.Clone(signers)

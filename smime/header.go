@@ -122,7 +122,7 @@ func isContent(f mimeraw.Field) bool {
 // contentFields returns the fields of h that describe the body, or the others,
 // with CRLF.
 func contentFields(h *mimeraw.Header, content bool) *mimeraw.Header {
-	out := &mimeraw.Header{}
+	out := &mimeraw.Header{Fields: make([]mimeraw.Field, 0, len(h.Fields)+1)}
 	for _, f := range h.Fields {
 		if isContent(f) == content {
 			out.Fields = append(out.Fields, f)
@@ -135,7 +135,7 @@ func contentFields(h *mimeraw.Header, content bool) *mimeraw.Header {
 // CRLF and exactly one MIME-Version, which is added at the end when there is
 // none.
 func outerHeader(h *mimeraw.Header) []byte {
-	out := &mimeraw.Header{}
+	out := &mimeraw.Header{Fields: make([]mimeraw.Field, 0, len(h.Fields))}
 	version := false
 	for _, f := range contentFields(h, false).Fields {
 		if f.Is("MIME-Version") {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/bits"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +106,34 @@ func (b *Builder) end(start int) {
 func (b *Builder) add(tag asn1.Tag, contents []byte) {
 	start := b.begin(tag)
 	b.buf = append(b.buf, contents...)
+	b.end(start)
+}
+
+// AddSetOfFunc appends a SET OF whose n elements f appends one by one, and puts
+// them into DER's order (X.690, Section 11.6).
+func (b *Builder) AddSetOfFunc(tag asn1.Tag, n int, f func(b *Builder, i int)) {
+	start := b.begin(tag)
+	var room [16]int
+	ends, sorted := room[:0], true
+	for i, before := 0, start; i < n; i++ {
+		from := len(b.buf)
+		f(b, i)
+		sorted = sorted && bytes.Compare(b.buf[before:from], b.buf[from:]) <= 0
+		before, ends = from, append(ends, len(b.buf))
+	}
+	if !sorted {
+		whole, elems := bytes.Clone(b.buf[start:]), make([][]byte, n)
+		at := start
+		for i, end := range ends {
+			elems[i], at = whole[at-start:end-start], end
+		}
+		slices.SortFunc(elems, bytes.Compare)
+		b.buf = b.buf[:start]
+		for _, e := range elems {
+			b.buf = append(b.buf, e...)
+		}
+		clear(whole)
+	}
 	b.end(start)
 }
 

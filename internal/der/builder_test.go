@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/big"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -93,5 +94,21 @@ func TestMarshalAllocations(t *testing.T) {
 	})
 	if got > 2 { // the pool may have been emptied
 		t.Errorf("%v allocations", got)
+	}
+}
+
+// A set that is built in place is the same as one of given elements.
+func TestSetOfFunc(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for n := range 40 {
+		elems := make([][]byte, n)
+		for i := range elems {
+			elems[i], _ = Marshal(func(b *Builder) { b.AddASN1OctetString(make([]byte, rnd.IntN(300))); b.AddASN1Int64(rnd.Int64()) })
+		}
+		got, err := Marshal(func(b *Builder) { b.AddSetOfFunc(asn1.SET, n, func(b *Builder, i int) { b.AddBytes(elems[i]) }) })
+		want, wantErr := Marshal(func(b *Builder) { AddSetOf(b, asn1.SET, elems) })
+		if err != nil || wantErr != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%d elements: % x, %v; want % x, %v", n, got, err, want, wantErr)
+		}
 	}
 }

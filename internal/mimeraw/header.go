@@ -55,11 +55,12 @@ func (f Field) Is(name string) bool {
 // ends. A field without a name has the whole line as its value.
 func (f Field) Value() string {
 	_, value := f.split()
+	value = bytes.Trim(value, " \t\r\n")
 	if bytes.IndexByte(value, '\n') >= 0 {
 		value = bytes.ReplaceAll(value, []byte("\r\n"), nil)
 		value = bytes.ReplaceAll(value, []byte("\n"), nil)
 	}
-	return strings.Trim(string(value), " \t\r")
+	return string(value)
 }
 
 // split returns the name (nil when it is not valid) and what follows the colon.
@@ -324,10 +325,17 @@ func (h *Header) Bytes() []byte {
 	return out
 }
 
+// roomCRLF is for what comes behind a header, or for line ends that become longer.
+const roomCRLF = 64
+
 // CRLF returns the fields with CRLF for every line end, without the separator. A
 // field that was cut off before its line end gets one.
 func (h *Header) CRLF() []byte {
-	out := make([]byte, 0, 1024)
+	size := 0
+	for _, f := range h.Fields {
+		size += len(f.Raw) + 2
+	}
+	out := make([]byte, 0, size+roomCRLF)
 	for _, f := range h.Fields {
 		out = appendCRLF(out, f.Raw)
 		if n := len(f.Raw); n > 0 && f.Raw[n-1] != '\n' {

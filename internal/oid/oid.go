@@ -73,6 +73,45 @@ func appendArc(out, digits []byte) []byte {
 // AppendDER appends the content octets of o to dst. It reports false when o is
 // not an object identifier.
 func (o OID) AppendDER(dst []byte) ([]byte, bool) {
+	if out, ok := o.appendShort(dst); ok {
+		return out, true
+	}
+	return o.appendAny(dst)
+}
+
+// appendShort is AppendDER for what nearly all identifiers are: well formed, of
+// arcs of up to 18 digits. It reports false for others.
+func (o OID) appendShort(dst []byte) ([]byte, bool) {
+	if len(o) < 3 || o[0] < '0' || o[0] > '2' || o[1] != '.' {
+		return dst, false
+	}
+	out, top := dst, uint64(o[0]-'0')
+	for i, start := 2, true; i <= len(o); i++ { // past a dot, or its place
+		arc, from := uint64(0), i
+		for ; i < len(o) && o[i] != '.'; i++ {
+			digit := o[i] - '0'
+			if digit > 9 {
+				return dst, false
+			}
+			arc = arc*10 + uint64(digit)
+		}
+		if n := i - from; n == 0 || n > 18 {
+			return dst, false
+		}
+		if start {
+			if top < 2 && arc >= 40 {
+				return dst, false
+			}
+			arc += top * 40
+			start = false
+		}
+		out = appendBase128(out, arc)
+	}
+	return out, true
+}
+
+// appendAny is AppendDER for all identifiers.
+func (o OID) appendAny(dst []byte) ([]byte, bool) {
 	first, rest, more := strings.Cut(string(o), ".")
 	if !more || len(first) != 1 || first[0] < '0' || first[0] > '2' {
 		return dst, false

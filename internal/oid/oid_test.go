@@ -53,3 +53,22 @@ func FuzzFromDER(f *testing.F) {
 		}
 	})
 }
+
+// Both ways to encode make the same of everything.
+func TestAppendShort(t *testing.T) {
+	some := 0
+	for _, text := range []string{"", "1", "1.", "1.2", "1.2.", ".1", "1..2", "3.1", "0.39", "0.40", "1.39", "1.40", "2.40", "2.999.1", "2.5.4.3", "1.2.840.113549.1.7.1",
+		"1.2.x", "1.2.-1", "1.2.+1", "1.02.3", "1.2.999999999999999999", "1.2.9999999999999999999", "2.999999999999999999", "2.25.329800735698586629295641978511506172918", "1.2.3 "} {
+		short, ok := OID(text).appendShort(nil)
+		whole, wholeOK := OID(text).appendAny(nil)
+		if ok && (!wholeOK || !bytes.Equal(short, whole)) {
+			t.Errorf("%q: % x; want % x, %v", text, short, whole, wholeOK)
+		}
+		if ok {
+			some++
+		}
+	}
+	if some < 8 {
+		t.Errorf("%d are short", some)
+	}
+}
