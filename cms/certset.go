@@ -15,14 +15,14 @@ func (r *Reader) readCertificates(tag ber.Tag) ([]*pki.Certificate, error) {
 		if got != ber.Sequence {
 			return // an attribute certificate, or one of another format
 		}
-		cert, err := pki.ParseCertificate(raw)
+		cert, err := pki.ParseShared(raw)
 		if err != nil {
 			// The issuer signed DER; BER comes from those who pass it on.
 			var again []byte
 			if again, err = ber.Normalize(raw, r.limits.Depth); err != nil {
 				return
 			}
-			if cert, err = pki.ParseCertificate(again); err != nil {
+			if cert, err = pki.ParseShared(again); err != nil {
 				return
 			}
 		}

@@ -13,6 +13,11 @@ import (
 // in multipart/signed, where the content comes first. Write the content to it
 // and give it to [VerifyOptions]. It is not safe for concurrent use.
 type ContentHash struct {
+	// Again returns the content, of up to 64 KiB, once more: some signatures are
+	// over the content itself. Nil: the content is kept while it is that small. It
+	// is to be set before the first Write.
+	Again func() ([]byte, error)
+
 	states []hashState
 	head   []byte // the content as long as it is small
 	size   int64
@@ -60,7 +65,7 @@ func (c *ContentHash) state(h crypto.Hash) hash.Hash {
 func (c *ContentHash) Write(p []byte) (int, error) {
 	c.size += int64(len(p))
 	switch {
-	case c.noHead:
+	case c.noHead, c.Again != nil:
 	case c.size <= headSize:
 		c.head = append(c.head, p...)
 	default:
@@ -117,8 +122,17 @@ func (c *ContentHash) settle() {
 	c.block, c.busy = nil, nil
 }
 
-// whole returns the content when it is small enough to have been kept.
-func (c *ContentHash) whole() ([]byte, bool) { return c.head, c.size <= headSize && !c.noHead }
+// whole returns the content when it is small.
+func (c *ContentHash) whole() ([]byte, bool) {
+	if c.Again != nil && c.head == nil && 0 < c.size && c.size <= headSize {
+		head, err := c.Again()
+		if err != nil || int64(len(head)) != c.size {
+			return nil, false
+		}
+		c.head = head
+	}
+	return c.head, c.size <= headSize && !c.noHead
+}
 
 // sum returns the digest of the content.
 func (c *ContentHash) sum(h crypto.Hash) ([]byte, bool) {

@@ -83,16 +83,17 @@ func newBuilder(r *Roots, leaf *Certificate, opts *ChainOptions) *builder {
 		roots: r, leaf: leaf, opts: opts, signatures: maxPathSignatures, comparisons: maxComparisons, octets: maxOctets,
 		bySubject: make(map[string][]*Certificate), nodes: make(map[*Certificate]*node), edges: make(map[edge]signed),
 	}
-	seen := map[string]bool{identity(leaf): true}
+	seen := make(map[string]bool, len(opts.Intermediates)+1)
+	seen[identity(leaf)] = true
 	issued := make(map[string][]string) // the subjects by issuer
 	for _, c := range opts.Intermediates {
-		if c == nil || c.isBare() || r.byID[identity(c)] != nil || seen[identity(c)] {
+		if c == nil || c == leaf || c.isBare() || r.root(c) != nil || seen[string(c.Raw)] {
 			continue
 		}
 		seen[identity(c)] = true
-		name := foldName(c.RawSubject)
+		name := c.foldedSubject()
 		b.bySubject[name] = append(b.bySubject[name], c)
-		issuer := foldName(c.RawIssuer)
+		issuer := c.foldedIssuer()
 		issued[issuer] = append(issued[issuer], name)
 	}
 	b.measure(issued)
@@ -126,7 +127,7 @@ func (b *builder) at(now time.Time) ([]*Certificate, *ChainError) {
 	// RFC 5280, Section 4.1.2.5: times are in seconds, and the last one counts.
 	b.now, b.best, b.steps, b.validations = now.Truncate(time.Second), nil, maxSteps, maxValidations
 	leaf := b.node(b.leaf)
-	if root := b.roots.byID[identity(b.leaf)]; root != nil {
+	if root := b.roots.root(b.leaf); root != nil {
 		leaf.root = true
 		if f := b.validate([]*node{leaf}); f != nil {
 			return nil, f.chainError()
@@ -145,10 +146,10 @@ func (b *builder) at(now time.Time) ([]*Certificate, *ChainError) {
 func (b *builder) node(c *Certificate) *node {
 	n := b.nodes[c]
 	if n == nil {
-		n = &node{c: c, info: newPathInfo(c), root: b.roots.byID[identity(c)] == c, far: noRoot}
+		n = &node{c: c, info: newPathInfo(c), root: b.roots.root(c) == c, far: noRoot}
 		if n.root {
 			n.far = 0
-		} else if d, known := b.distance[foldName(c.RawIssuer)]; known {
+		} else if d, known := b.distance[c.foldedIssuer()]; known {
 			n.far = d + 1
 		}
 		b.nodes[c] = n
@@ -289,7 +290,7 @@ func (b *builder) signed(child, issuer *node) signed {
 		return signed{err: errSpent}
 	}
 	b.signatures -= signatureCost(issuer.c.PublicKey) + len(child.c.RawTBS)>>16
-	s.needs, s.err = verifySignature(issuer.c, issuer.c.PublicKey, child.c.SignatureAlgorithm, child.c.RawTBS, child.c.Signature)
+	s.needs, s.err = verifyRemembered(issuer.c, child.c.SignatureAlgorithm, child.c.RawTBS, child.c.Signature)
 	b.edges[e] = s
 	return s
 }
@@ -302,7 +303,7 @@ func (b *builder) issuers(n *node) []*node {
 		return n.issuers
 	}
 	n.sorted = true
-	name := foldName(n.c.RawIssuer)
+	name := n.c.foldedIssuer()
 	for _, c := range slices.Concat(b.roots.bySubject[name], b.bySubject[name]) {
 		if b.steps--; b.steps < 0 {
 			return nil

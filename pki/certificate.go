@@ -100,6 +100,7 @@ type Certificate struct {
 	X509Err error
 
 	sanRead bool // the subjectAltName has names, and was read completely
+	folded  *foldedNames
 }
 
 // An Extension is an Extension of RFC 5280, Section 4.1. Value is the content of

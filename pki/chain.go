@@ -24,7 +24,7 @@ func NewRoots(certs []*Certificate) *Roots {
 		}
 		r.certs = append(r.certs, c)
 		r.byID[identity(c)] = c
-		name := foldName(c.RawSubject)
+		name := c.foldedSubject()
 		r.bySubject[name] = append(r.bySubject[name], c)
 	}
 	return r
@@ -48,6 +48,14 @@ func NewAnchor(name, spki []byte) (*Certificate, error) {
 
 // isBare reports whether c is a name with a key.
 func (c *Certificate) isBare() bool { return len(c.Raw) == 0 }
+
+// root returns the root that is the same as c, or nil.
+func (r *Roots) root(c *Certificate) *Certificate {
+	if c.isBare() {
+		return r.byID[identity(c)]
+	}
+	return r.byID[string(c.Raw)] // which is not copied for that
+}
 
 // identity is the same for the same certificates.
 func identity(c *Certificate) string {

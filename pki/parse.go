@@ -153,6 +153,7 @@ func (c *Certificate) parseTBS(tbs cryptobyte.String) error {
 	c.KeyAlgorithm, c.PublicKey, c.KeyErr = parsePublicKey(spki)
 	c.parseTail(tbs)
 	c.addSubjectEmails()
+	c.folded = &foldedNames{rawIssuer: issuer, rawSubject: subject}
 	return nil
 }
 

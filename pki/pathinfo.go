@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"math"
 	"slices"
 
@@ -55,7 +56,7 @@ var fields = []string{
 
 func newPathInfo(c *Certificate) *pathInfo {
 	p := &pathInfo{maxPath: -1, requireExplicit: -1, inhibitMapping: -1, inhibitAny: -1}
-	p.selfIssued = NamesEqual(c.RawIssuer, c.RawSubject)
+	p.selfIssued = bytes.Equal(c.RawIssuer, c.RawSubject) || c.foldedIssuer() == c.foldedSubject()
 	for _, problem := range c.Problems {
 		if parse, ok := problem.(*ParseError); ok && slices.Contains(fields, parse.Field) {
 			p.fail(parse)

@@ -20,6 +20,7 @@ type clear struct {
 	e       *entity
 	layer   *Layer
 	ours    bool // its protocol is that of S/MIME
+	micalg  string
 	parts   []view
 	changed bool // the first part has line ends that are not canonical
 	closed  bool // there is a closing delimiter
@@ -32,12 +33,13 @@ type clear struct {
 func (r *reader) openClear(e *entity) (*origin, error) {
 	m := mediaType(e.header(), "")
 	protocol := strings.ToLower(strings.TrimSpace(m.Params["protocol"]))
-	c := &clear{r: r, e: e, ours: protocol == "application/pkcs7-signature" || protocol == "application/x-pkcs7-signature"}
+	c := &clear{r: r, e: e, micalg: m.Params["micalg"], ours: protocol == "application/pkcs7-signature" || protocol == "application/x-pkcs7-signature"}
 	body, err := r.record(e)
 	if err != nil {
 		return nil, err
 	}
-	c.hashed = cms.NewContentHash(hints(m.Params["micalg"])...)
+	c.hashed = cms.NewContentHash(hints(c.micalg)...)
+	c.hashed.Again = c.again
 	if err = c.split(body, m.Params["boundary"]); err != nil {
 		return nil, err
 	}
@@ -74,6 +76,16 @@ func (r *reader) openClear(e *entity) (*origin, error) {
 		}
 	}
 	return &origin{held: c.parts[0]}, nil
+}
+
+// again returns the first part as it was hashed, when it is small.
+func (c *clear) again() ([]byte, error) {
+	if len(c.parts) == 0 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	first := c.parts[0]
+	first.crlf = true
+	return io.ReadAll(first.reader())
 }
 
 // hints returns the digests that micalg names. It is a hint: RFC 8551, Section
@@ -227,7 +239,7 @@ func (c *clear) attempt(signature func() io.Reader, hashed *cms.ContentHash) err
 // signed. Its error is one of the source or of the spool.
 func (c *clear) verify(signature func() io.Reader) error {
 	content := c.parts[0]
-	digests := hints(mediaType(c.e.header(), "").Params["micalg"])
+	digests := hints(c.micalg)
 	verdict := c.attempt(signature, c.hashed)
 	if missing, ok := errors.AsType[*cms.MissingDigestsError](verdict); ok {
 		digests = named(missing.Digests)

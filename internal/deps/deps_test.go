@@ -17,7 +17,7 @@ import (
 const module = "github.com/postseal/postseal/"
 
 // ground is what everybody may import.
-const ground = "internal/oid internal/der internal/ber internal/rc2 internal/keywrap internal/aead internal/alg internal/mimeraw internal/spool internal/stage"
+const ground = "internal/oid internal/der internal/ber internal/rc2 internal/keywrap internal/aead internal/alg internal/mimeraw internal/spool internal/stage internal/recent"
 
 // protocol is what the two protocols of the proxy may import, and sources what
 // the commands may: all that knows keys and certificates.
@@ -41,6 +41,7 @@ var rooms = map[string]string{
 	"internal/mimeraw":                "internal/stage",
 	"internal/spool":                  "internal/stage",
 	"internal/stage":                  "",
+	"internal/recent":                 "",
 	"internal/testpki":                "internal/oid internal/der",
 	"internal/peers":                  "",
 	"internal/dnstest":                "",
