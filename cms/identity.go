@@ -2,8 +2,11 @@ package cms
 
 import (
 	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
+	"sync/atomic"
 
 	"github.com/postseal/postseal/pki"
 )
@@ -25,6 +28,32 @@ type CertificateIdentity struct {
 	// a method KeyUnavailable() bool that returns true: such an error has to be
 	// independent of the message, as that of a token that was taken out is.
 	Key crypto.PrivateKey
+
+	agreement atomic.Pointer[agreement] // of Key
+}
+
+// An agreement is the Diffie-Hellman side of an ECDSA key, which takes a
+// multiplication on the curve to make.
+type agreement struct {
+	of  *ecdsa.PrivateKey
+	key *ecdh.PrivateKey
+}
+
+// exchanger is that of Key. It makes an agreement once.
+func (c *CertificateIdentity) exchanger() (exchange, error) {
+	k, ok := c.Key.(*ecdsa.PrivateKey)
+	if !ok {
+		return exchanger(c.Key)
+	}
+	if known := c.agreement.Load(); known != nil && known.of == k {
+		return exchangeWith(known.key), nil
+	}
+	inner, err := k.ECDH()
+	if err != nil { // of a curve that crypto/ecdh does not have
+		return exchanger(c.Key)
+	}
+	c.agreement.Store(&agreement{k, inner})
+	return exchangeWith(inner), nil
 }
 
 // unavailable reports whether an error of a private key is about the key, and
@@ -61,7 +90,7 @@ func (c *CertificateIdentity) Unwrap(infos []RecipientInfo, cekLen int) ([]byte,
 				if !k.ID.Matches(c.Certificate) {
 					continue
 				}
-				key, err := exchanger(c.Key)
+				key, err := c.exchanger()
 				if err != nil {
 					continue
 				}
