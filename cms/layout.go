@@ -1,6 +1,7 @@
 package cms
 
 import (
+	"bytes"
 	"io"
 	"slices"
 
@@ -115,6 +116,7 @@ type contentWriter struct {
 	suffixSize int64                  // or ber.Indefinite, when it cannot be told beforehand
 	suffix     func() ([]byte, error) // called when the content is complete
 	pending    []byte
+	block      *stage.Block // that pending is in, while it has room there
 	begun      bool
 	written    int64
 	err        error
@@ -135,7 +137,7 @@ func (c *contentWriter) Write(p []byte) (int, error) {
 		return 0, c.err
 	}
 	if !c.begun && len(c.pending)+len(p) <= smallContent {
-		c.pending = append(c.pending, p...)
+		c.hold(p)
 		return len(p), nil
 	}
 	if c.err = c.stream(); c.err != nil {
@@ -146,6 +148,28 @@ func (c *contentWriter) Write(p []byte) (int, error) {
 		return 0, c.err
 	}
 	return len(p), nil
+}
+
+// hold holds content back.
+func (c *contentWriter) hold(p []byte) {
+	if c.pending == nil {
+		c.block = stage.GetFor(int64(len(p)))
+		c.pending = c.block.Buf
+	}
+	if c.block != nil && len(c.pending)+len(p) > cap(c.pending) {
+		c.pending = slices.Grow(bytes.Clone(c.pending), len(p))
+		c.free()
+	}
+	c.pending = append(c.pending, p...)
+	if c.block != nil {
+		c.block.Resize(len(c.pending))
+	}
+}
+
+// free gives the block back.
+func (c *contentWriter) free() {
+	stage.Put(c.block)
+	c.block = nil
 }
 
 // stream gives up holding the content back.
@@ -162,6 +186,7 @@ func (c *contentWriter) stream() error {
 	c.transform.start(c.layout.octets)
 	_, err := c.transform.Write(c.pending)
 	c.pending = nil
+	c.free()
 	return err
 }
 
@@ -199,6 +224,7 @@ func (c *contentWriter) closeStream() error {
 }
 
 func (c *contentWriter) closeSmall() error {
+	defer c.free()
 	result, err := c.transform.small(c.pending)
 	if err != nil {
 		return err

@@ -92,7 +92,9 @@ func (r *reader) protectedBy(inner *mimeraw.Header) (*mimeraw.Header, string) {
 func (r *reader) settleProtected() {
 	m := r.msg
 	if m.protected == nil {
-		r.sender = newSender(m.outer)
+		if r.sender.header != m.outer {
+			r.sender = newSender(m.outer)
+		}
 		if m.Encrypted || m.Signed {
 			r.unwrap()
 		}

@@ -15,6 +15,7 @@ import (
 // at.
 type sender struct {
 	author, agent originator // the From and the Sender field
+	header        *mimeraw.Header
 }
 
 // An originator is what all fields of one name say.
@@ -25,7 +26,7 @@ type originator struct {
 }
 
 func newSender(h *mimeraw.Header) *sender {
-	return &sender{author: readOriginator(h, "From"), agent: readOriginator(h, "Sender")}
+	return &sender{author: readOriginator(h, "From"), agent: readOriginator(h, "Sender"), header: h}
 }
 
 func readOriginator(h *mimeraw.Header, name string) (o originator) {

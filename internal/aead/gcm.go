@@ -39,8 +39,8 @@ const (
 // nonce N of 16 octets, GCM computes J0 = (N·H + L)·H with L for 128 bits; so
 // N = J·H⁻² + L·H⁻¹.
 type gcmStream struct {
-	use   use
-	block cipher.Block
+	use use
+	opener
 	whole cipher.AEAD // takes the nonce of the message
 	seek  cipher.AEAD // takes nonces of 16 octets; nil until needed
 	nonce []byte
@@ -48,13 +48,10 @@ type gcmStream struct {
 	h    elem // the hash key
 	inv2 elem // H⁻²
 	invL elem // L·H⁻¹
-	j0   [blockSize]byte
 	mask elem // E(J0)
 
-	sum    elem  // X·H of all blocks that are not held
-	fed    int64 // octets sealed or absorbed
-	opened int64 // octets opened
-	ctr    cipher.Stream
+	sum elem  // X·H of all blocks that are not held
+	fed int64 // octets sealed or absorbed
 
 	powN   uint64 // powers and lengths repeat from chunk to chunk
 	powV   elem
@@ -88,13 +85,21 @@ func newGCM(block cipher.Block, nonce []byte) (*gcmStream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &gcmStream{block: block, whole: whole, nonce: append([]byte(nil), nonce...)}
+	s := &gcmStream{opener: opener{block: block}, whole: whole, nonce: append([]byte(nil), nonce...)}
 	block.Encrypt(s.tmp[:], s.tmp[:])
 	s.h = loadElem(&s.tmp)
 	s.powV = elem{lo: 1} // H to the power of zero; lenV is right as it is
 	s.firstCounter()
 	s.mask = s.encryptCounter(0)
 	return s, nil
+}
+
+// An opener decrypts from one place on.
+type opener struct {
+	block  cipher.Block
+	j0     [blockSize]byte
+	opened int64 // octets opened
+	ctr    cipher.Stream
 }
 
 // firstCounter computes J0 from the nonce, NIST SP 800-38D, Section 7.1, step 2.
@@ -115,7 +120,7 @@ func (s *gcmStream) firstCounter() {
 
 // counter writes the counter block n after J0: the last 32 bits count and wrap
 // without a carry (NIST SP 800-38D, Section 6.2).
-func (s *gcmStream) counter(to *[blockSize]byte, n int64) {
+func (s *opener) counter(to *[blockSize]byte, n int64) {
 	*to = s.j0
 	last := to[blockSize-4:]
 	binary.BigEndian.PutUint32(last, binary.BigEndian.Uint32(last)+uint32(n))
@@ -313,7 +318,7 @@ func (s *gcmStream) run(dst, src []byte) int {
 }
 
 // Open implements Stream.
-func (s *gcmStream) Open(dst, src []byte) error {
+func (s *opener) Open(dst, src []byte) error {
 	if len(dst) < len(src) {
 		return ErrShortDst
 	}
@@ -325,8 +330,9 @@ func (s *gcmStream) Open(dst, src []byte) error {
 		// over where 32 bits wrap: at most once in a message.
 		low := binary.BigEndian.Uint32(s.j0[blockSize-4:]) + uint32(s.opened/blockSize) + 1
 		if s.ctr == nil || low == 0 && s.opened%blockSize == 0 {
-			s.counter(&s.tmp, s.opened/blockSize+1)
-			s.ctr = cipher.NewCTR(s.block, s.tmp[:])
+			var first [blockSize]byte
+			s.counter(&first, s.opened/blockSize+1)
+			s.ctr = cipher.NewCTR(s.block, first[:])
 		}
 		left := (1<<32-int64(low))*blockSize - s.opened%blockSize
 		n := int(min(left, int64(len(src))))
@@ -338,7 +344,7 @@ func (s *gcmStream) Open(dst, src []byte) error {
 }
 
 // OpenAt implements Stream.
-func (s *gcmStream) OpenAt(dst, src []byte, off int64) error {
+func (s *opener) OpenAt(dst, src []byte, off int64) error {
 	if len(dst) < len(src) {
 		return ErrShortDst
 	}
@@ -347,7 +353,7 @@ func (s *gcmStream) OpenAt(dst, src []byte, off int64) error {
 	}
 	// A copy of its own: a cipher.Stream is at one place alone. The blocks before
 	// off in its block are passed over.
-	at := gcmStream{block: s.block, j0: s.j0, opened: off &^ (blockSize - 1)}
+	at := opener{block: s.block, j0: s.j0, opened: off &^ (blockSize - 1)}
 	if skip := off % blockSize; skip > 0 && len(src) > 0 {
 		var first [blockSize]byte
 		n := copy(first[skip:], src)
