@@ -16,6 +16,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/peers"
 )
 
@@ -292,32 +293,17 @@ func (c *chain) keep() {
 // haproxy leads connections on as ones from an address, by the PROXY protocol.
 func haproxy(t *testing.T, to, from string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, acceptErr := l.Accept()
-			if acceptErr != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				up, dialErr := net.Dial("tcp", to)
-				if dialErr != nil {
-					return
-				}
-				defer func() { _ = up.Close() }()
-				if _, dialErr = proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from)), conn.LocalAddr()).WriteTo(up); dialErr != nil {
-					return
-				}
-				join(conn, up)
-			}()
+	return mailtest.Answer(mailtest.Listen(t), func(conn net.Conn) {
+		up, err := net.Dial("tcp", to)
+		if err != nil {
+			return
 		}
-	}()
-	return l.Addr().String()
+		defer func() { _ = up.Close() }()
+		if _, err = proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from)), conn.LocalAddr()).WriteTo(up); err != nil {
+			return
+		}
+		join(conn, up)
+	})
 }
 
 // join passes octets in both directions until one side ends.

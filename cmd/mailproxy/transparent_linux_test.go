@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/postseal/postseal/cmd/mailproxy/internal/config"
+	"github.com/postseal/postseal/internal/mailtest"
 )
 
 // inNamespace makes the test program one that is in a network namespace of its
@@ -176,21 +177,12 @@ func forward(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, acceptErr := l.Accept()
-			if acceptErr != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				up, dialErr := net.Dial("tcp", to)
-				if dialErr != nil {
-					return
-				}
-				defer func() { _ = up.Close() }()
-				join(conn, up)
-			}()
+	mailtest.Answer(l, func(conn net.Conn) {
+		up, dialErr := net.Dial("tcp", to)
+		if dialErr != nil {
+			return
 		}
-	}()
+		defer func() { _ = up.Close() }()
+		join(conn, up)
+	})
 }

@@ -2,14 +2,13 @@ package imapproxy
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/peers"
 	"github.com/postseal/postseal/internal/render"
-	"github.com/postseal/postseal/internal/testpki"
 )
 
 // startDovecot starts one, whose user is alice.
@@ -21,23 +20,8 @@ func startDovecot(t testing.TB) string {
 // startDovecotWith starts one with more lines in its configuration.
 func startDovecotWith(t testing.TB, more string) string {
 	t.Helper()
-	ca, err := testpki.NewCA("TLS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := ca.Issue(testpki.Profile{Name: "localhost", Key: testpki.P256})
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := p.WriteFiles(t.TempDir(), "server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := filepath.Abs(files.Cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return peers.StartDovecot(t, cert, files.Key, "disable_plaintext_auth = no\n"+more).IMAP
+	host := mailtest.NewHost(t)
+	return peers.StartDovecot(t, host.Cert, host.Key, "disable_plaintext_auth = no\n"+more).IMAP
 }
 
 // login logs in, and selects a mailbox.

@@ -2,22 +2,19 @@ package imapproxy
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto"
-	cryptotls "crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/render"
 	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/smime"
@@ -50,30 +47,14 @@ func (w *world) options() *render.Options {
 		Trust: cms.TrustRoots(w.ca.Cert), Identities: []cms.Identity{cms.NewIdentity(w.alice.Cert, w.alice.Key)}}}
 }
 
-func protect(t testing.TB, message string, f func(io.Writer) (io.WriteCloser, error)) string {
-	t.Helper()
-	var out bytes.Buffer
-	w, err := f(&out)
-	if err == nil {
-		_, err = io.WriteString(w, message)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
-}
-
 func (w *world) sign(t testing.TB, message string, opaque bool) string {
-	return protect(t, message, func(dst io.Writer) (io.WriteCloser, error) {
+	return mailtest.Protect(t, message, func(dst io.Writer) (io.WriteCloser, error) {
 		return smime.Sign(dst, []cms.Signer{cms.NewSigner(w.bob.Cert, w.bob.Key.(crypto.Signer))}, &smime.SignOptions{Opaque: opaque})
 	})
 }
 
 func (w *world) encrypt(t testing.TB, message string, to *testpki.Person) string {
-	return protect(t, message, func(dst io.Writer) (io.WriteCloser, error) {
+	return mailtest.Protect(t, message, func(dst io.Writer) (io.WriteCloser, error) {
 		return smime.Encrypt(dst, []cms.Recipient{cms.NewRecipient(to.Cert)}, nil)
 	})
 }
@@ -235,53 +216,14 @@ func serveWith(t testing.TB, p *Proxy, upstream string, wrap func(net.Conn) (net
 			return conn, false, err
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, acceptErr := l.Accept()
-			if acceptErr != nil {
-				return
-			}
-			wg.Go(func() {
-				over, wrapErr := wrap(conn)
-				if wrapErr != nil {
-					_ = conn.Close()
-					return
-				}
-				p.ServeConn(ctx, over)
-			})
+	return mailtest.Serve(t, mailtest.Listen(t), func(ctx context.Context, conn net.Conn) {
+		over, err := wrap(conn)
+		if err != nil {
+			_ = conn.Close()
+			return
 		}
+		p.ServeConn(ctx, over)
 	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		cancel()
-		wg.Wait()
-	})
-	return l.Addr().String()
-}
-
-// tlsConfigs returns those of a server and of its client.
-func tlsConfigs(t testing.TB) (server, client *cryptotls.Config) {
-	t.Helper()
-	ca, err := testpki.NewCA("TLS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := ca.Issue(testpki.Profile{Name: "localhost", Key: testpki.P256, Edit: func(c *x509.Certificate) {
-		c.DNSNames, c.ExtKeyUsage = []string{"localhost"}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Cert)
-	return &cryptotls.Config{Certificates: []cryptotls.Certificate{{Certificate: [][]byte{p.Cert.Raw}, PrivateKey: p.Key}}},
-		&cryptotls.Config{RootCAs: pool, ServerName: "localhost"}
 }
 
 func sorted(lines []string) []string {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/render"
 )
 
@@ -51,7 +52,8 @@ func TestIdleMemory(t *testing.T) {
 		}
 	}
 	w := newWorld(t)
-	server, clientConfig := tlsConfigs(t)
+	host := mailtest.NewHost(t)
+	server, clientConfig := host.Server, host.Client
 	upstream, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

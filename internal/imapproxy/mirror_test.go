@@ -2,9 +2,6 @@ package imapproxy
 
 import (
 	"context"
-	cryptotls "crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -21,8 +18,8 @@ import (
 	"time"
 
 	"github.com/postseal/postseal/internal/facts"
+	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/peers"
-	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/tls"
 )
 
@@ -95,34 +92,14 @@ type place struct {
 // protected serves a proxy with both forms of TLS, before a Dovecot with both.
 func (w *world) protected(t testing.TB, store facts.Store, more string) (p place, dovecot *peers.Dovecot) {
 	t.Helper()
-	ca, err := testpki.NewCA("TLS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := ca.Issue(testpki.Profile{Name: "localhost", Key: testpki.P256, Edit: func(c *x509.Certificate) {
-		c.DNSNames, c.IPAddresses, c.ExtKeyUsage = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	files, err := host.WriteFiles(dir, "server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.ca = filepath.Join(dir, "ca.pem")
-	if err = os.WriteFile(p.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Cert.Raw}), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	dovecot = peers.StartDovecot(t, files.Cert, files.Key, "disable_plaintext_auth = no\n"+more)
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Cert)
-	server := &cryptotls.Config{Certificates: []cryptotls.Certificate{{Certificate: [][]byte{host.Cert.Raw}, PrivateKey: host.Key}}}
+	host := mailtest.NewHost(t)
+	p.ca = host.CA
+	dovecot = peers.StartDovecot(t, host.Cert, host.Key, "disable_plaintext_auth = no\n"+more)
 	for mode, upstream := range map[tls.Mode]string{tls.StartTLS: dovecot.IMAP, tls.Implicit: dovecot.IMAPS} {
 		proxy := w.proxy()
 		proxy.Facts, proxy.Server = store, "dovecot"
 		proxy.Connect = func(ctx context.Context) (net.Conn, bool, error) {
-			s, dialErr := tls.Dial(ctx, "tcp", upstream, &tls.ClientConfig{Protocol: tls.IMAP, Mode: mode, TLS: &cryptotls.Config{RootCAs: pool, ServerName: "localhost"}})
+			s, dialErr := tls.Dial(ctx, "tcp", upstream, &tls.ClientConfig{Protocol: tls.IMAP, Mode: mode, TLS: host.Client})
 			if dialErr != nil {
 				return nil, false, dialErr
 			}
@@ -130,10 +107,10 @@ func (w *world) protected(t testing.TB, store facts.Store, more string) (p place
 		}
 		// Clients come by the form that the proxy does not use itself.
 		if mode == tls.Implicit {
-			proxy.TLS, proxy.RequireTLS = server, true
+			proxy.TLS, proxy.RequireTLS = host.Server, true
 			p.startTLS = serve(t, proxy, "")
 		} else {
-			p.implicit = serveTLS(t, proxy, server)
+			p.implicit = serveTLS(t, proxy, host.Server)
 		}
 	}
 	return p, dovecot

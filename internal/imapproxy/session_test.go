@@ -17,6 +17,7 @@ import (
 
 	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/facts"
+	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/render"
 )
 
@@ -121,7 +122,8 @@ func TestCapabilities(t *testing.T) {
 // TestStartTLS protects the connection; nothing but that is possible before.
 func TestStartTLS(t *testing.T) {
 	w := newWorld(t)
-	server, config := tlsConfigs(t)
+	host := mailtest.NewHost(t)
+	server, config := host.Server, host.Client
 	p := w.proxy()
 	p.TLS, p.RequireTLS = server, true
 	addr := serve(t, p, startMemory(t))
@@ -312,36 +314,21 @@ func TestIdle(t *testing.T) {
 // that number.
 func scripted(t *testing.T, answers ...string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, acceptErr := l.Accept()
-			if acceptErr != nil {
+	return mailtest.Answer(mailtest.Listen(t), func(conn net.Conn) {
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		buf := make([]byte, 4096)
+		for i, answer := range answers {
+			if i > 0 {
+				if _, err := conn.Read(buf); err != nil {
+					return
+				}
+			}
+			if _, err := io.WriteString(conn, answer); err != nil {
 				return
 			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-				buf := make([]byte, 4096)
-				for i, answer := range answers {
-					if i > 0 {
-						if _, readErr := conn.Read(buf); readErr != nil {
-							return
-						}
-					}
-					if _, writeErr := io.WriteString(conn, answer); writeErr != nil {
-						return
-					}
-				}
-				time.Sleep(50 * time.Millisecond) // for what was said to be read
-			}()
 		}
-	}()
-	return l.Addr().String()
+		time.Sleep(50 * time.Millisecond) // for what was said to be read
+	})
 }
 
 // TestHostileServers have upstreams that lie. Nothing hangs, and nothing that is

@@ -2,7 +2,6 @@ package milter
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +19,6 @@ import (
 	"github.com/postseal/postseal/internal/outgoing"
 	"github.com/postseal/postseal/internal/peers"
 	"github.com/postseal/postseal/internal/policy"
-	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/smime"
 )
 
@@ -30,24 +27,7 @@ const note = "From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject:
 // serve starts a filter and returns its address.
 func serve(t testing.TB, f *Filter) string {
 	t.Helper()
-	l := mailtest.Listen(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { f.ServeConn(ctx, conn) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		cancel()
-		wg.Wait()
-	})
-	return l.Addr().String()
+	return mailtest.Serve(t, mailtest.Listen(t), f.ServeConn)
 }
 
 func filterOf(w *mailtest.World, r *policy.Rules) *Filter {
@@ -71,19 +51,8 @@ func filterOf(w *mailtest.World, r *policy.Rules) *Filter {
 // postfix starts a Postfix that asks a filter, and gives its mail to a server.
 func postfix(t testing.TB, filter string, next *mailtest.Server) *peers.Postfix {
 	t.Helper()
-	ca, err := testpki.NewCA("TLS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := ca.Issue(testpki.Profile{Name: "localhost", Key: testpki.P256})
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := p.WriteFiles(t.TempDir(), "tls")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return peers.StartPostfixTo(t, files.Cert, files.Key, next.Addr, fmt.Sprintf(`smtpd_milters = inet:%s
+	host := mailtest.NewHost(t)
+	return peers.StartPostfixTo(t, host.Cert, host.Key, next.Addr, fmt.Sprintf(`smtpd_milters = inet:%s
 non_smtpd_milters = inet:%s
 milter_default_action = tempfail
 smtpd_authorized_xclient_hosts = 127.0.0.1

@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/smime"
 )
@@ -46,31 +46,14 @@ func (p *people) options() *Options {
 		Trust: cms.TrustRoots(p.ca.Cert), Identities: []cms.Identity{cms.NewIdentity(p.bob.Cert, p.bob.Key)}}}
 }
 
-// write protects a message.
-func write(t testing.TB, message string, f func(io.Writer) (io.WriteCloser, error)) string {
-	t.Helper()
-	var out bytes.Buffer
-	w, err := f(&out)
-	if err == nil {
-		_, err = io.WriteString(w, message)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
-}
-
 func (p *people) sign(t testing.TB, message string) string {
-	return write(t, message, func(w io.Writer) (io.WriteCloser, error) {
+	return mailtest.Protect(t, message, func(w io.Writer) (io.WriteCloser, error) {
 		return smime.Sign(w, []cms.Signer{cms.NewSigner(p.alice.Cert, p.alice.Key.(crypto.Signer))}, nil)
 	})
 }
 
 func (p *people) encrypt(t testing.TB, message string, to *x509.Certificate, opts *smime.EncryptOptions) string {
-	return write(t, message, func(w io.Writer) (io.WriteCloser, error) {
+	return mailtest.Protect(t, message, func(w io.Writer) (io.WriteCloser, error) {
 		return smime.Encrypt(w, []cms.Recipient{cms.NewRecipient(to)}, opts)
 	})
 }

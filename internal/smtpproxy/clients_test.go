@@ -3,7 +3,6 @@ package smtpproxy
 import (
 	"context"
 	cryptotls "crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -18,45 +17,14 @@ import (
 
 	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/peers"
-	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/smime"
 	"github.com/postseal/postseal/tls"
 )
 
-// hostFiles are the certificate and key of localhost, as files and as
-// configurations.
-type hostFiles struct {
-	testpki.Files
-	server, client *cryptotls.Config
-}
-
-func newHostFiles(t testing.TB) *hostFiles {
-	t.Helper()
-	ca, err := testpki.NewCA("TLS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := ca.Issue(testpki.Profile{Name: "localhost", Key: testpki.P256, Edit: func(c *x509.Certificate) {
-		c.DNSNames, c.ExtKeyUsage = []string{"localhost"}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &hostFiles{}
-	if h.Files, err = p.WriteFiles(t.TempDir(), "host"); err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Cert)
-	h.server = &cryptotls.Config{Certificates: []cryptotls.Certificate{{Certificate: [][]byte{p.Cert.Raw}, PrivateKey: p.Key}}}
-	h.client = &cryptotls.Config{RootCAs: pool, ServerName: "localhost"}
-	return h
-}
-
 // dialer returns the Connect of a proxy.
-func (h *hostFiles) dialer(addr string, mode tls.Mode) func(context.Context) (net.Conn, bool, error) {
+func dialer(h *mailtest.Host, addr string, mode tls.Mode) func(context.Context) (net.Conn, bool, error) {
 	return func(ctx context.Context) (net.Conn, bool, error) {
-		s, err := tls.Dial(ctx, "tcp", addr, &tls.ClientConfig{Protocol: tls.SMTP, Mode: mode, TLS: h.client, LocalName: "proxy.test"})
+		s, err := tls.Dial(ctx, "tcp", addr, &tls.ClientConfig{Protocol: tls.SMTP, Mode: mode, TLS: h.Client, LocalName: "proxy.test"})
 		if err != nil {
 			return nil, false, err
 		}
@@ -131,20 +99,20 @@ func (p program) run(t testing.TB, addr string, mode tls.Mode, ca, login string,
 }
 
 // serveMode is serve with STARTTLS or TLS from the start.
-func serveMode(t testing.TB, p *Proxy, h *hostFiles, mode tls.Mode) string {
+func serveMode(t testing.TB, p *Proxy, h *mailtest.Host, mode tls.Mode) string {
 	t.Helper()
 	if mode == tls.StartTLS {
-		p.TLS = h.server
+		p.TLS = h.Server
 		return serve(t, p, "")
 	}
-	return serveOn(t, p, cryptotls.NewListener(mailtest.Listen(t), h.server))
+	return serveOn(t, p, cryptotls.NewListener(mailtest.Listen(t), h.Server))
 }
 
 // TestClients has curl, swaks and msmtp in front of the proxy and a Postfix behind
 // it, each with STARTTLS and with TLS from the start.
 func TestClients(t *testing.T) {
 	w := mailtest.NewWorld(t, "alice", "bob")
-	h := newHostFiles(t)
+	h := mailtest.NewHost(t)
 	sink := mailtest.NewServer(t, nil)
 	postfix := peers.StartPostfixTo(t, h.Cert, h.Key, sink.Addr, "")
 	sent := 0
@@ -152,7 +120,7 @@ func TestClients(t *testing.T) {
 		addr := map[tls.Mode]string{tls.StartTLS: postfix.Addr, tls.Implicit: postfix.SMTPS}[behind]
 		for _, before := range []tls.Mode{tls.StartTLS, tls.Implicit} {
 			p := proxyOf(t, w, mailtest.Everything(t))
-			p.Connect = h.dialer(addr, behind)
+			p.Connect = dialer(h, addr, behind)
 			at := serveMode(t, p, h, before)
 			for _, program := range programs {
 				name := fmt.Sprintf("%s, %v, Postfix, %v", program.name, before, behind)
@@ -181,7 +149,7 @@ func TestClients(t *testing.T) {
 	}
 	// What the policy refuses is told by their exit codes, and nothing is sent.
 	p := proxyOf(t, w, mailtest.Rules(t, requireAll()))
-	p.Connect = h.dialer(postfix.Addr, tls.StartTLS)
+	p.Connect = dialer(h, postfix.Addr, tls.StartTLS)
 	at := serveMode(t, p, h, tls.Implicit)
 	for _, program := range programs {
 		if err := program.run(t, at, tls.Implicit, h.CA, "", "dave@elsewhere.test"); err == nil || !strings.Contains(err.Error(), "550") {
@@ -196,10 +164,10 @@ func TestClients(t *testing.T) {
 // TestClientLogins has the programs log in by PLAIN and LOGIN at the upstream.
 func TestClientLogins(t *testing.T) {
 	w := mailtest.NewWorld(t, "alice", "bob")
-	h := newHostFiles(t)
-	up := mailtest.NewServer(t, func(s *smtp.Server) { s.TLSConfig, s.AllowInsecureAuth = h.server, false })
+	h := mailtest.NewHost(t)
+	up := mailtest.NewServer(t, func(s *smtp.Server) { s.TLSConfig, s.AllowInsecureAuth = h.Server, false })
 	p := proxyOf(t, w, mailtest.Everything(t))
-	p.Connect, p.RequireLogin = h.dialer(up.Addr, tls.StartTLS), true
+	p.Connect, p.RequireLogin = dialer(h, up.Addr, tls.StartTLS), true
 	p.Keys = func(account string) Keys {
 		if account == "alice" {
 			return w

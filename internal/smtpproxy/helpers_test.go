@@ -4,19 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	cryptotls "crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/postseal/postseal/internal/mailtest"
 	"github.com/postseal/postseal/internal/policy"
-	"github.com/postseal/postseal/internal/testpki"
 )
 
 // serve starts a proxy and returns its address. It waits for its connections at
@@ -38,23 +34,7 @@ func serveOn(t testing.TB, p *Proxy, l net.Listener) string {
 	if p.Name == "" {
 		p.Name = "proxy.test"
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { p.ServeConn(ctx, conn) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		cancel()
-		wg.Wait()
-	})
-	return l.Addr().String()
+	return mailtest.Serve(t, l, p.ServeConn)
 }
 
 // A client speaks SMTP line by line.
@@ -139,25 +119,6 @@ func (c *client) mail(from, message string, code int, to ...string) string {
 	}
 	c.send(b.String() + ".\r\n")
 	return c.expect(code)
-}
-
-// tlsConfigs returns those of a server and of its client.
-func tlsConfigs(t testing.TB) (server, client *cryptotls.Config) {
-	t.Helper()
-	ca, err := testpki.NewCA("TLS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := ca.Issue(testpki.Profile{Name: "localhost", Key: testpki.P256, Edit: func(c *x509.Certificate) {
-		c.DNSNames, c.ExtKeyUsage = []string{"localhost"}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Cert)
-	return &cryptotls.Config{Certificates: []cryptotls.Certificate{{Certificate: [][]byte{p.Cert.Raw}, PrivateKey: p.Key}}},
-		&cryptotls.Config{RootCAs: pool, ServerName: "localhost"}
 }
 
 // requireAll requires encryption to everybody.

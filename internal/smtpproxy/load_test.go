@@ -52,9 +52,9 @@ func TestConnections(t *testing.T) {
 		}
 	}
 	w := mailtest.NewWorld(t, "alice", "bob")
-	h := newHostFiles(t)
+	h := mailtest.NewHost(t)
 	p := proxyOf(t, w, mailtest.Everything(t))
-	p.Connect = h.dialer(idleServer(t, h.server), tls.Implicit)
+	p.Connect = dialer(h, idleServer(t, h.Server), tls.Implicit)
 	at := serveMode(t, p, h, tls.StartTLS)
 	before := memory()
 	goroutines := runtime.NumGoroutine()
@@ -68,7 +68,7 @@ func TestConnections(t *testing.T) {
 			defer func() { <-slots }()
 			c := dial(t, at)
 			c.say("EHLO client.test", 250)
-			c.startTLS(h.client)
+			c.startTLS(h.Client)
 			c.say("EHLO client.test", 250)
 			clients[i] = c
 		})

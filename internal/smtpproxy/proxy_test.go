@@ -294,7 +294,8 @@ func TestFirstFails(t *testing.T) {
 func TestAuth(t *testing.T) {
 	w := mailtest.NewWorld(t)
 	up := mailtest.NewServer(t, nil)
-	server, config := tlsConfigs(t)
+	host := mailtest.NewHost(t)
+	server, config := host.Server, host.Client
 	p := proxyOf(t, w, mailtest.Rules(t))
 	p.TLS = server
 	var accounts []string
@@ -355,7 +356,8 @@ func (c *client) startTLS(config *cryptotls.Config) {
 func TestStartTLSAttacks(t *testing.T) {
 	w := mailtest.NewWorld(t)
 	up := mailtest.NewServer(t, nil)
-	server, config := tlsConfigs(t)
+	host := mailtest.NewHost(t)
+	server, config := host.Server, host.Client
 	p := proxyOf(t, w, mailtest.Rules(t))
 	p.TLS = server
 	addr := serve(t, p, up.Addr)

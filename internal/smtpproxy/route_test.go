@@ -28,7 +28,8 @@ func TestRoute(t *testing.T) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", up.Addr)
 		return conn, false, err
 	}
-	server, config := tlsConfigs(t)
+	host := mailtest.NewHost(t)
+	server, config := host.Server, host.Client
 	p.TLS = server
 	addr := serve(t, p, "")
 	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -79,7 +80,8 @@ func TestRequireLogin(t *testing.T) {
 	up := mailtest.NewServer(t, nil)
 	p := proxyOf(t, w, mailtest.Rules(t))
 	p.RequireLogin = true
-	server, config := tlsConfigs(t)
+	host := mailtest.NewHost(t)
+	server, config := host.Server, host.Client
 	p.TLS = server
 	c := dial(t, serve(t, p, up.Addr))
 	c.say("EHLO client.test", 250)
