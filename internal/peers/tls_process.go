@@ -138,13 +138,19 @@ func NeedProgram(tb testing.TB, debian, program string) string {
 	return ""
 }
 
+var givenPorts sync.Map // of FreePort
+
 // FreePort returns a port of 127.0.0.1 at which nobody listens. It is below those
 // that systems give to outgoing connections, any of which could take it before the
-// server that it is for begins to listen.
+// server that it is for begins to listen. No port is given twice: a server with many
+// would take it for one that is configured twice.
 func FreePort(tb testing.TB) string {
 	tb.Helper()
 	for range 200 {
 		port := strconv.Itoa(10000 + rand.IntN(20000))
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
 		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
 			_ = l.Close() // it only shows that the port is free
 			return port
