@@ -11,7 +11,7 @@ import (
 // heapGrowth is by how much the heap may grow before the garbage collector runs, in
 // octets, where it would run earlier: a proxy with few connections has next to
 // nothing in its heap, and would collect it for every few messages.
-const heapGrowth = 32 << 20
+const heapGrowth = 16 << 20
 
 // A collection is an object that nothing refers to: its end tells that the garbage
 // collector has run.

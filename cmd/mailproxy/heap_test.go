@@ -9,7 +9,7 @@ import (
 )
 
 func TestPercentFor(t *testing.T) {
-	for live, want := range map[uint64]int{0: 1600, 2 << 20: 1600, 8 << 20: 400, 32 << 20: 100, 1 << 40: 100} {
+	for live, want := range map[uint64]int{0: 800, 2 << 20: 800, 8 << 20: 200, 16 << 20: 100, 1 << 40: 100} {
 		if got := percentFor(live); got != want {
 			t.Errorf("%d octets: %d %%, not %d", live, got, want)
 		}
@@ -41,11 +41,11 @@ func TestGrowHeap(t *testing.T) {
 	t.Setenv("GOGC", "")
 	defer debug.SetGCPercent(int(before))
 	stop := growHeap()
-	wait("a small heap", func() bool { return percent() >= 200 })
+	wait("a small heap", func() bool { return percent() >= 150 })
 	large := make([]byte, 100<<20)
 	wait("a large heap", func() bool { return percent() == 100 })
 	runtime.KeepAlive(large)
-	wait("a small heap again", func() bool { return percent() >= 200 })
+	wait("a small heap again", func() bool { return percent() >= 150 })
 	stop()
 	wait("when it has ended", func() bool { return percent() == before })
 }
