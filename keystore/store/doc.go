@@ -28,6 +28,10 @@
 // that are found are candidates, and those that are added are trusted only
 // where the user said so by hand.
 //
+// Private keys are decrypted when they are used. With Options.Remember they stay in
+// memory for so long, as the data key does, unless the store is changed or closed
+// before: then nobody gets them any more.
+//
 // Errors have no secrets in them, and the statements of the database no text of
 // the caller's.
 //

@@ -15,4 +15,9 @@
 // keyed hash of it is, so that further connections need no work. Where a login
 // shows no password, as with OAuth, such keys stay locked: mail is neither shown
 // nor sent for now, rather than in another form than before.
+//
+// What was read of a store, and good verdicts on the certificates of recipients, are
+// used again for a minute. A key or certificate that is removed or rejected, by this
+// process or another, is not used for the next message; a verdict ends with the
+// certificates and the revocation information that it rests on.
 package account
