@@ -97,10 +97,13 @@ func benchProxies(ctx context.Context, o *options, stdout, stderr io.Writer) err
 	return writeRows(o, rows, stdout)
 }
 
+// A measuring is how each program is measured for a row.
+type measuring map[string]func() (sample, error)
+
 // proxyRows measures all rows.
 func (w *mailWorld) proxyRows(ctx context.Context, stderr io.Writer) ([]*proxyRow, error) {
 	var rows []*proxyRow
-	add := func(name, goal string, f map[string]func() (sample, error)) error {
+	add := func(name, goal string, f measuring) error {
 		if !w.o.rows.MatchString(name) {
 			return nil
 		}
@@ -112,50 +115,58 @@ func (w *mailWorld) proxyRows(ctx context.Context, stderr io.Writer) ([]*proxyRo
 		return err
 	}
 	for _, kept := range []bool{true, false} {
-		end := map[bool]string{true: ", connections kept", false: ", a connection each"}[kept]
-		for _, where := range []struct {
-			name, goal          string
-			proxy, beside, sink string
-			log                 bool // clients log in
-			secure              bool // the sink has TLS
-		}{
-			{"passed on", "90 % of nginx", w.proxy.smtp, w.nginx.smtp, w.sink, true, false},
-			{"passed on to smtp-sink", "90 % of nginx", w.proxy.open, w.nginx.open, w.postfix, false, false},
-			{"passed on with TLS", "", w.proxy.secure, "", w.sink, true, true},
-		} {
-			login := loginPlain
-			if !where.log {
-				login = ""
-			}
-			mail := w.mail(loginPlain)
-			f := map[string]func() (sample, error){
-				ours:   func() (sample, error) { return w.send(where.proxy, login, mail, kept, true, w.proxyPIDs) },
-				direct: func() (sample, error) { return w.send(where.sink, login, mail, kept, where.secure, self) },
-			}
-			if where.beside != "" {
-				f[ofNginx] = func() (sample, error) { return w.send(where.beside, login, mail, kept, true, w.nginxPIDs) }
-			}
-			if err := add(where.name+end, where.goal, f); err != nil {
-				return nil, err
-			}
+		if err := w.passedRows(kept, add); err != nil {
+			return nil, err
 		}
 	}
 	for _, login := range []string{loginP256, loginRSA} {
-		mail := w.mail(login)
-		keys, err := w.keys(login, []byte(mail))
-		if err != nil {
+		if err := w.sealedRows(login, add); err != nil {
 			return nil, err
-		}
-		for _, where := range [][2]string{{"signed and encrypted, ", w.proxy.smtp}, {"signed and encrypted, with TLS, ", w.proxy.secure}} {
-			name, address := where[0], where[1]
-			if err = add(name+login, "80 % of the keys alone", map[string]func() (sample, error){
-				ours:   func() (sample, error) { return w.send(address, login, mail, true, true, w.proxyPIDs) },
-				ofKeys: keys}); err != nil {
-				return nil, err
-			}
 		}
 	}
 	return rows, nil
+}
+
+// passedRows are those of mail that is passed on.
+func (w *mailWorld) passedRows(kept bool, add func(name, goal string, f measuring) error) error {
+	end := map[bool]string{true: ", connections kept", false: ", a connection each"}[kept]
+	mail := w.mail(loginPlain)
+	for _, row := range []struct {
+		name, goal          string
+		proxy, beside, sink string
+		login               string
+		secure              bool // the sink has TLS
+	}{
+		{"passed on", "90 % of nginx", w.proxy.smtp, w.nginx.smtp, w.sink, loginPlain, false},
+		{"passed on to smtp-sink", "90 % of nginx", w.proxy.open, w.nginx.open, w.postfix, "", false},
+		{"passed on with TLS", "", w.proxy.secure, "", w.sink, loginPlain, true},
+	} {
+		f := measuring{
+			ours:   func() (sample, error) { return w.send(row.proxy, row.login, mail, kept, true, w.proxyPIDs) },
+			direct: func() (sample, error) { return w.send(row.sink, row.login, mail, kept, row.secure, self) },
+		}
+		if row.beside != "" {
+			f[ofNginx] = func() (sample, error) { return w.send(row.beside, row.login, mail, kept, true, w.nginxPIDs) }
+		}
+		if err := add(row.name+end, row.goal, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealedRows are those of mail that is signed and encrypted for somebody.
+func (w *mailWorld) sealedRows(login string, add func(name, goal string, f measuring) error) error {
+	mail := w.mail(login)
+	keys, err := w.keys(login, []byte(mail))
+	for _, row := range [][2]string{{"signed and encrypted, ", w.proxy.smtp}, {"signed and encrypted, with TLS, ", w.proxy.secure}} {
+		if err == nil {
+			err = add(row[0]+login, "80 % of the keys alone", measuring{
+				ours:   func() (sample, error) { return w.send(row[1], login, mail, true, true, w.proxyPIDs) },
+				ofKeys: keys})
+		}
+	}
+	return err
 }
 
 // mail returns a message of somebody, and the dot that ends it.
@@ -166,7 +177,7 @@ func (w *mailWorld) mail(login string) string {
 }
 
 // proxyRow measures one row in rounds, in each every program once.
-func (w *mailWorld) proxyRow(ctx context.Context, name, goal string, f map[string]func() (sample, error)) (*proxyRow, error) {
+func (w *mailWorld) proxyRow(ctx context.Context, name, goal string, f measuring) (*proxyRow, error) {
 	r := &proxyRow{Name: name, Goal: goal, Rates: make(map[string]float64), Ratio: make(map[string]float64), CPU: make(map[string]float64)}
 	rates, ratios, cpu := make(map[string][]float64), make(map[string][]float64), make(map[string][]float64)
 	var around []float64
@@ -208,8 +219,8 @@ func (w *mailWorld) proxyRow(ctx context.Context, name, goal string, f map[strin
 }
 
 // rated makes samples of rates alone.
-func rated(f map[string]func() (float64, error)) map[string]func() (sample, error) {
-	out := make(map[string]func() (sample, error))
+func rated(f map[string]func() (float64, error)) measuring {
+	out := make(measuring)
 	for p, measure := range f {
 		out[p] = func() (sample, error) {
 			rate, err := measure()
