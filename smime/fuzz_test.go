@@ -40,6 +40,7 @@ func FuzzRead(f *testing.F) {
 		}
 		defer func() { _ = m.Close() }()
 		sameAt(t, string(raw), o, m, err)
+		sameStaged(t, string(raw), o, m, err)
 		content := text(t, m.Content())
 		if again := text(t, m.Content()); again != content {
 			t.Fatal("the content differs when read again")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 
@@ -13,28 +12,23 @@ import (
 	"github.com/postseal/postseal/internal/spool"
 )
 
-// nameless opens a file that nobody else can see.
-func nameless(t testing.TB) *os.File {
-	t.Helper()
-	f, err := os.CreateTemp(t.TempDir(), "")
-	if err == nil {
-		err = os.Remove(f.Name())
+// A memory is a Stage. The race detector sees who uses it when.
+type memory struct{ data []byte }
+
+func (m *memory) WriteAt(p []byte, off int64) (int, error) {
+	if grow := off + int64(len(p)) - int64(len(m.data)); grow > 0 {
+		m.data = append(m.data, make([]byte, grow)...)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.Close() }) // it was only read
-	return f
+	return copy(m.data[off:], p), nil
 }
 
-// staged is what a Stage holds.
-func staged(t testing.TB, f *os.File) string {
-	t.Helper()
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text(t, io.NewSectionReader(f, 0, info.Size()))
+func (m *memory) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(m.data).ReadAt(p, off)
+}
+
+func (m *memory) Truncate(n int64) error {
+	m.data = m.data[:n]
+	return nil
 }
 
 // sameStaged reads a message with a Stage, of a stream and where it is, and
@@ -49,7 +43,7 @@ func sameStaged(t testing.TB, message string, opts *ReadOptions, want *Message, 
 				continue // half of the four, for time; which half depends
 			}
 			o := *opts
-			file := nameless(t)
+			file := &memory{}
 			o.Stage, o.Form = file, form
 			var got *Message
 			var err error
@@ -65,12 +59,11 @@ func sameStaged(t testing.TB, message string, opts *ReadOptions, want *Message, 
 				compareStaged(t, got, want, form, file)
 			}
 			_ = got.Close()
-			_ = file.Close() // it was only read
 		}
 	}
 }
 
-func compareStaged(t testing.TB, got, want *Message, form Form, file *os.File) {
+func compareStaged(t testing.TB, got, want *Message, form Form, file *memory) {
 	t.Helper()
 	write := func(m *Message) string {
 		var b strings.Builder
@@ -89,16 +82,16 @@ func compareStaged(t testing.TB, got, want *Message, form Form, file *os.File) {
 	switch expected := write(want); {
 	case !got.Staged():
 		for _, l := range got.Layers {
-			if l.withheld && staged(t, file) != "" {
-				t.Errorf("form %d: of what was not authenticated the Stage holds %q", form, staged(t, file))
+			if l.withheld && string(file.data) != "" {
+				t.Errorf("form %d: of what was not authenticated the Stage holds %q", form, string(file.data))
 			}
 		}
 	case form == FormContent:
 		expected = text(t, want.Content())
 		fallthrough
 	default:
-		if staged(t, file) != expected {
-			t.Errorf("form %d: the Stage holds %q, want %q", form, staged(t, file), expected)
+		if string(file.data) != expected {
+			t.Errorf("form %d: the Stage holds %q, want %q", form, string(file.data), expected)
 		}
 	}
 }
@@ -135,7 +128,7 @@ func TestStaged(t *testing.T) {
 			}
 			want := mustRead(t, whole, readOptions())
 			o := readOptions()
-			file := nameless(t)
+			file := &memory{}
 			o.Stage = file
 			m, err := ReadAt(strings.NewReader(whole), int64(len(whole)), o)
 			if err != nil {
@@ -166,14 +159,14 @@ func TestStagedBad(t *testing.T) {
 			bad[i] = 'B'
 		}
 		o := readOptions()
-		file := nameless(t)
+		file := &memory{}
 		o.Stage = file
 		m, err := ReadAt(bytes.NewReader(bad), int64(len(bad)), o)
 		if err == nil || m != nil && (m.Staged() && m.Layers[0].Err == nil) {
 			t.Errorf("octet %d: %v", i, err)
 		}
-		if errors.Is(err, cms.ErrDecrypt) && staged(t, file) != "" {
-			t.Errorf("octet %d: %d octets are left", i, len(staged(t, file)))
+		if errors.Is(err, cms.ErrDecrypt) && string(file.data) != "" {
+			t.Errorf("octet %d: %d octets are left", i, len(string(file.data)))
 		}
 		_ = m.Close()
 	}
@@ -216,7 +209,7 @@ func TestAgainChanged(t *testing.T) {
 	}
 	src := &twice{first: []byte(whole), second: other, from: int64(middle)}
 	o := readOptions()
-	file := nameless(t)
+	file := &memory{}
 	o.Stage = file
 	m, err := ReadAt(src, int64(len(whole)), o)
 	defer func() { _ = m.Close() }()
@@ -235,14 +228,14 @@ func TestStageLimits(t *testing.T) {
 	for _, forms := range [][]writerFunc{{signed(nil)}, {signed(&SignOptions{Opaque: true})}, {encrypted(nil)}, {signed(nil), encrypted(nil)}} {
 		whole := protect(t, simple+strings.Repeat("a line of many\r\n", 40_000), forms...)
 		o := readOptions()
-		o.Stage, o.MaxContent = nameless(t), 300_000
+		o.Stage, o.MaxContent = &memory{}, 300_000
 		m, err := ReadAt(strings.NewReader(whole), int64(len(whole)), o)
 		if !isLimit(err) {
 			t.Errorf("%v", err)
 		}
 		_ = m.Close()
 		failure := errors.New("failure")
-		o.Stage, o.MaxContent = failingStage{nameless(t), failure}, 0
+		o.Stage, o.MaxContent = failingStage{&memory{}, failure}, 0
 		m, err = ReadAt(strings.NewReader(whole), int64(len(whole)), o)
 		if m != nil || !errors.Is(err, failure) {
 			t.Errorf("%v, with a Stage that fails", err)
@@ -252,7 +245,7 @@ func TestStageLimits(t *testing.T) {
 }
 
 type failingStage struct {
-	*os.File
+	*memory
 	err error
 }
 
