@@ -166,7 +166,9 @@ func (s *addressScanner) address() (string, bool) {
 	var domain string
 	if strings.HasPrefix(s.s, "[") {
 		end := strings.IndexByte(s.s, ']')
-		if end < 0 || strings.ContainsAny(s.s[1:end], "[\\ \t") {
+		// RFC 5321, Section 4.1.3 has less than RFC 5322 allows: what others may read
+		// as the end of an address leaves a doubt.
+		if end < 0 || strings.ContainsAny(s.s[1:end], "[\\ \t\"<>(),;@") {
 			return "", false
 		}
 		domain, s.s = s.s[:end+1], s.s[end+1:]

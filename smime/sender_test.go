@@ -297,7 +297,7 @@ func TestSenderNames(t *testing.T) {
 // FuzzSender compares the address that is taken for the sender's with the
 // text: it stands there, but for blanks, comments and quotes.
 func FuzzSender(f *testing.F) {
-	for _, seed := range []string{"Alice <alice@example.test>", "a@b, c@d", "g: a@b;", "\"a\\\"\"@b (c (d)) ", "=?utf-7?q?+AEA-?= <a@[1]>"} {
+	for _, seed := range []string{"Alice <alice@example.test>", "a@b, c@d", "g: a@b;", "\"a\\\"\"@b (c (d)) ", "=?utf-7?q?+AEA-?= <a@[1]>", "<a@[<b]>"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
