@@ -2,6 +2,7 @@ package pki
 
 import (
 	"crypto/x509"
+	stdasn1 "encoding/asn1"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -103,7 +104,15 @@ func readBits(s *cryptobyte.String) ([]byte, bool) {
 	if !s.ReadASN1(&content, asn1.BIT_STRING) || len(content) == 0 || content[0] > 7 {
 		return nil, false
 	}
-	return content[1:], true
+	unused := int(content[0])
+	if unused == 0 {
+		return content[1:], true
+	}
+	if len(content) == 1 {
+		return nil, false
+	}
+	bits := stdasn1.BitString{Bytes: content[1:], BitLength: 8*(len(content)-1) - unused}
+	return bits.RightAlign(), true // as crypto/x509 has it: no signature or key is like that
 }
 
 // parseTBS reads a TBSCertificate (RFC 5280, Section 4.1.2).
