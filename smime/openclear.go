@@ -25,7 +25,8 @@ type clear struct {
 	changed bool // the first part has line ends that are not canonical
 	closed  bool // there is a closing delimiter
 	hashed  *cms.ContentHash
-	staged  *staging // where the body of the first part is written to; may be nil
+	inner   *mimeraw.Header // of the first part; nil when it cannot be read
+	staged  *staging        // where the body of the first part is written to; may be nil
 }
 
 // openClear opens a multipart/signed (RFC 8551, Section 3.5.3). All of it is
@@ -67,9 +68,8 @@ func (r *reader) openClear(e *entity) (*origin, error) {
 	default:
 		// The signature is judged before the next layer is looked at, so the sender
 		// has to be known.
-		inner := newHead(r.opts.MaxHeader)
-		if inner.read(r.lent.peeker(c.parts[0].raw())) == nil {
-			r.protectedBy(inner.header)
+		if c.inner != nil {
+			r.protectedBy(c.inner)
 		}
 		if err = c.verify(signature); err != nil {
 			return nil, err
@@ -168,12 +168,15 @@ func (c *clear) split(body io.Reader, boundary string) error {
 // written to the Stage where that can be done.
 func (c *clear) hash(part io.Reader, off int64) (int64, error) {
 	crlf := mimeraw.NewCRLFWriter(c.hashed)
-	br := bufio.NewReaderSize(part, peekBuffer)
+	br := c.r.lent.peeker(part)
 	inner := newHead(c.r.opts.MaxHeader)
 	err := inner.read(br)
 	_, limit := errors.AsType[*cms.LimitError](err)
 	if err != nil && !limit {
 		return 0, err
+	}
+	if err == nil {
+		c.inner = inner.header
 	}
 	if err == nil && c.ours && (c.e.held == nil || !c.e.held.crlf) {
 		c.staged, err = c.r.stage(inner.header, inner.raw[:inner.body], inner.marks)
