@@ -107,50 +107,15 @@ func (r *Reader) openHeld(d *DecryptedReader, e *envelope, c alg.Cipher, params 
 }
 
 // openUnverified takes ciphertext into the authenticator and writes what it
-// decrypts to, to where nobody sees it until the tag has been checked. While a
-// block is in work, the next one is read.
+// decrypts to, to where nobody sees it until the tag has been checked.
 func openUnverified(stream aead.Stream, src io.Reader, dst io.Writer) error {
-	var task stage.Task
-	var blocks [2]*stage.Block
-	defer func() {
-		_ = task.Wait() // its error has been seen, or another came before it
-		stage.Put(blocks[0])
-		stage.Put(blocks[1])
-	}()
-	var busy *stage.Block
-	for i := 0; ; i ^= 1 {
-		if blocks[i] == nil {
-			blocks[i] = stage.Get()
+	work := func(chunk []byte) error {
+		if stream.Absorb(chunk) != nil || stream.Open(chunk, chunk) != nil {
+			return ErrDecrypt
 		}
-		b := blocks[i]
-		b.Resize(0)
-		n, err := io.ReadFull(src, b.Buf[:chunkSize])
-		b.Resize(n)
-		last := err == io.EOF || err == io.ErrUnexpectedEOF
-		if err != nil && !last {
-			return err
-		}
-		work := func() error {
-			if stream.Absorb(b.Buf) != nil || stream.Open(b.Buf, b.Buf) != nil {
-				return ErrDecrypt
-			}
-			return nil
-		}
-		if err = task.Wait(); err == nil && busy != nil {
-			_, err = dst.Write(busy.Buf)
-		}
-		if err == nil && (last || !stage.Parallel()) {
-			if err = work(); err == nil {
-				_, err = dst.Write(b.Buf)
-			}
-		} else if err == nil {
-			busy = b
-			err = task.Go(work)
-		}
-		if err != nil || last {
-			return err
-		}
+		return nil
 	}
+	return inChunks(src, work, dst)
 }
 
 // A fingerprinter takes the fingerprints of chunks that are written to it.

@@ -102,8 +102,20 @@ func (r *Reader) checkTag(stream aead.Stream, again func() (io.Reader, error), d
 }
 
 // absorb takes ciphertext into the authenticator and copies it to dst, if any.
-// While a block is in the authenticator, the next one is read.
 func absorb(stream aead.Stream, src io.Reader, dst io.Writer) error {
+	work := func(chunk []byte) error {
+		if stream.Absorb(chunk) != nil {
+			return ErrDecrypt
+		}
+		return nil
+	}
+	return inChunks(src, work, dst)
+}
+
+// inChunks has work done on each chunk of src, in order, and then writes it to
+// dst, if there is one. While one is in work, the one before is written and the next
+// one is read.
+func inChunks(src io.Reader, work func(chunk []byte) error, dst io.Writer) error {
 	var task stage.Task
 	var blocks [2]*stage.Block
 	defer func() {
@@ -111,42 +123,45 @@ func absorb(stream aead.Stream, src io.Reader, dst io.Writer) error {
 		stage.Put(blocks[0])
 		stage.Put(blocks[1])
 	}()
+	write := func(chunk []byte) error {
+		if dst == nil || len(chunk) == 0 {
+			return nil
+		}
+		_, err := dst.Write(chunk)
+		return err
+	}
+	var before []byte // has been in work
 	for i := 0; ; i ^= 1 {
 		if blocks[i] == nil {
 			blocks[i] = stage.Get()
 		}
-		blocks[i].Resize(0)
 		n, err := io.ReadFull(src, blocks[i].Buf[:chunkSize])
 		blocks[i].Resize(n)
-		buf := blocks[i].Buf
-		last := err != nil
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			err = nil
+		chunk := blocks[i].Buf
+		last := err == io.EOF || err == io.ErrUnexpectedEOF
+		if err != nil && !last {
+			return err
 		}
-		if serr := absorbBlock(&task, stream, buf, last); serr != nil {
-			return ErrDecrypt
+		beside := !last && stage.Parallel()
+		if beside {
+			err = task.Go(func() error { return work(chunk) })
+		} else {
+			err = task.Wait()
 		}
-		if dst != nil && n > 0 {
-			if _, werr := dst.Write(buf); werr != nil {
-				return werr
+		if err == nil {
+			err = write(before)
+		}
+		before = chunk
+		if err == nil && !beside {
+			before = nil
+			if err = work(chunk); err == nil {
+				err = write(chunk)
 			}
 		}
-		if last {
+		if err != nil || last {
 			return err
 		}
 	}
-}
-
-// absorbBlock takes a block into the authenticator, beside the caller when more
-// follow.
-func absorbBlock(task *stage.Task, stream aead.Stream, buf []byte, last bool) error {
-	if !last && stage.Parallel() {
-		return task.Go(func() error { return stream.Absorb(buf) })
-	}
-	if err := task.Wait(); err != nil {
-		return err
-	}
-	return stream.Absorb(buf)
 }
 
 // readAuthTail reads what follows the content. It returns what may have been
