@@ -54,24 +54,7 @@ func TestIdleMemory(t *testing.T) {
 	w := newWorld(t)
 	host := mailtest.NewHost(t)
 	server, clientConfig := host.Server, host.Client
-	upstream, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = upstream.Close() })
-	go func() {
-		for {
-			conn, acceptErr := upstream.Accept()
-			if acceptErr != nil {
-				return
-			}
-			go func() {
-				over := cryptotls.Server(conn, server)
-				defer func() { _ = over.Close() }()
-				answerAll(over)
-			}()
-		}
-	}()
+	upstream := mailtest.Answer(cryptotls.NewListener(mailtest.Listen(t), server), answerAll)
 	dialTLS := func(ctx context.Context, addr string) (net.Conn, error) {
 		return (&cryptotls.Dialer{Config: clientConfig}).DialContext(ctx, "tcp", addr)
 	}
@@ -79,7 +62,7 @@ func TestIdleMemory(t *testing.T) {
 	options := w.options()
 	p.Open = func(string) (*render.Options, error) { return options, nil }
 	p.Connect = func(ctx context.Context) (net.Conn, bool, error) {
-		conn, dialErr := dialTLS(ctx, upstream.Addr().String())
+		conn, dialErr := dialTLS(ctx, upstream)
 		return conn, false, dialErr
 	}
 	addr := serveTLS(t, p, server)
@@ -107,7 +90,7 @@ func TestIdleMemory(t *testing.T) {
 		return cost
 	}
 	hold(addr, 3) // for what is made once
-	direct, through := hold(upstream.Addr().String(), n), hold(addr, n)
+	direct, through := hold(upstream, n), hold(addr, n)
 	each := (int64(through) - int64(direct)) / int64(n)
 	t.Logf("%d octets for each of %d connections", each, n)
 	if each > maxIdle && !raceEnabled() {

@@ -2,6 +2,7 @@ package smtpproxy
 
 import (
 	cryptotls "crypto/tls"
+	"net"
 	"os"
 	"runtime"
 	"strconv"
@@ -17,27 +18,16 @@ import (
 // more: a server whose memory is not that of the proxy.
 func idleServer(t testing.TB, config *cryptotls.Config) string {
 	t.Helper()
-	l := cryptotls.NewListener(mailtest.Listen(t), config)
-	go func() {
+	return mailtest.Answer(cryptotls.NewListener(mailtest.Listen(t), config), func(conn net.Conn) {
+		buf := make([]byte, 512)
+		_, _ = conn.Write([]byte("220 up.test ESMTP\r\n"))
 		for {
-			conn, err := l.Accept()
-			if err != nil {
+			if _, err := conn.Read(buf); err != nil {
 				return
 			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				buf := make([]byte, 512)
-				_, _ = conn.Write([]byte("220 up.test ESMTP\r\n"))
-				for {
-					if _, err := conn.Read(buf); err != nil {
-						return
-					}
-					_, _ = conn.Write([]byte("250-up.test\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250 8BITMIME\r\n"))
-				}
-			}()
+			_, _ = conn.Write([]byte("250-up.test\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250 8BITMIME\r\n"))
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // TestConnections has many clients at once, with TLS on both sides, that are served
