@@ -239,7 +239,8 @@ func find(attrs []attribute, name string) (string, bool) {
 
 // String returns the URI with its known attributes in a fixed order, the
 // others after them, and all that needs it encoded. It has no pin-value: where
-// there was one, the text is not the whole URI.
+// there was one, the text is not the whole URI. An id is encoded as a whole, so
+// that the text can be longer than what was parsed, and than [ParseURI] takes.
 func (u *URI) String() string {
 	return textOf(ordered(u.path, pathNames), ordered(u.query, queryNames))
 }
