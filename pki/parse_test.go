@@ -56,6 +56,9 @@ func TestVectorsAgainstX509(t *testing.T) {
 func compareX509(c *Certificate) error {
 	x := c.X509
 	serial := new(big.Int).SetBytes(c.Serial)
+	// Extensions belong to version 3 (RFC 5280, Section 4.1.2.9). In others OpenSSL
+	// reads them, as we do, and crypto/x509 does not look.
+	older := c.Version < 3
 	checks := []struct {
 		what string
 		same bool
@@ -68,12 +71,12 @@ func compareX509(c *Certificate) error {
 		{"Serial", serial.Cmp(x.SerialNumber) == 0},
 		{"NotBefore", c.NotBefore.Equal(x.NotBefore)},
 		{"NotAfter", c.NotAfter.Equal(x.NotAfter)},
-		{"SubjectKeyID", bytes.Equal(c.SubjectKeyID, x.SubjectKeyId)},
-		{"AuthorityKeyID", bytes.Equal(c.AuthorityKeyID, x.AuthorityKeyId)},
-		{"KeyUsage", c.KeyUsage == x.KeyUsage},
-		{"IsCA", c.IsCA == x.IsCA},
+		{"SubjectKeyID", older || bytes.Equal(c.SubjectKeyID, x.SubjectKeyId)},
+		{"AuthorityKeyID", older || bytes.Equal(c.AuthorityKeyID, x.AuthorityKeyId)},
+		{"KeyUsage", older || c.KeyUsage == x.KeyUsage},
+		{"IsCA", older || c.IsCA == x.IsCA},
 		{"Signature", bytes.Equal(c.Signature, x.Signature)},
-		{"ExtKeyUsage", len(c.ExtKeyUsage) == len(x.ExtKeyUsage)+len(x.UnknownExtKeyUsage)},
+		{"ExtKeyUsage", older || len(c.ExtKeyUsage) == len(x.ExtKeyUsage)+len(x.UnknownExtKeyUsage)},
 	}
 	for _, check := range checks {
 		if !check.same {
@@ -103,6 +106,23 @@ func TestTruncated(t *testing.T) {
 	var parseErr *ParseError
 	if _, err := ParseCertificate(append(bytes.Clone(c.Raw), 0)); !errors.As(err, &parseErr) {
 		t.Errorf("with data after it: %v", err)
+	}
+}
+
+// The extensions of a certificate of version 1 or 2 are read, though they should
+// not be there (RFC 5280, Section 4.1.2.9): unread they would restrict nothing.
+func TestExtensionsInOlderVersions(t *testing.T) {
+	want := readCerts(t, "rfc9216/alice.sign.crt")["alice.sign.crt"]
+	version := []byte{0xa0, 3, 2, 1, 2}
+	for n := range byte(2) {
+		raw := bytes.Replace(want.Raw, version, []byte{0xa0, 3, 2, 1, n}, 1)
+		c, err := ParseCertificate(raw)
+		if err != nil || c.Version != int(n)+1 {
+			t.Fatalf("version %d: %v", c.Version, err)
+		}
+		if c.KeyUsage != want.KeyUsage || len(c.ExtKeyUsage) != len(want.ExtKeyUsage) || !bytes.Equal(c.SubjectKeyID, want.SubjectKeyID) {
+			t.Errorf("version %d: %v, %v, %x", c.Version, c.KeyUsage, c.ExtKeyUsage, c.SubjectKeyID)
+		}
 	}
 }
 
