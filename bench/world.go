@@ -60,6 +60,7 @@ func (w *world) prepare(ctx context.Context) (err error) {
 	if w.tool == "" {
 		w.tool = filepath.Join(w.dir, "smimetool")
 		build := exec.CommandContext(ctx, "go", "build", "-o", w.tool, "github.com/postseal/postseal/cmd/smimetool")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // static, as it is handed out
 		if out, buildErr := build.CombinedOutput(); buildErr != nil {
 			return fmt.Errorf("go build: %w\n%s", buildErr, out)
 		}

@@ -35,7 +35,7 @@ func newApp() *app {
 
 // run executes a command line and returns the exit code.
 func (a *app) run(args []string) int {
-	root := newRoot(a)
+	root := newRoot(a, args)
 	root.SetArgs(args)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func newMan(a *app, root *cobra.Command) *cobra.Command {
+func newMan(a *app) *cobra.Command {
 	return a.newCommand("man FOLDER", "Write the manual pages", "Writes a manual page for each command into a folder, which is made if need be.", 1,
 		func(args []string) error {
 			if len(args) == 0 {
@@ -20,6 +20,8 @@ func newMan(a *app, root *cobra.Command) *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err
 			}
+			root := newRoot(a, nil)
+			root.InitDefaultCompletionCmd()
 			return writeMan(root, args[0])
 		})
 }

@@ -14,7 +14,7 @@ import (
 // commands below it, and that no line of text is a request.
 func TestMan(t *testing.T) {
 	folder := t.TempDir()
-	root := newRoot(newApp())
+	root := newRoot(newApp(), nil)
 	if err := writeMan(root, folder); err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +52,22 @@ func TestMan(t *testing.T) {
 	check(root)
 	if pages < 30 {
 		t.Errorf("there are %d pages", pages)
+	}
+}
+
+// A command line builds the command that it names, and all if it names none.
+func TestNewRoot(t *testing.T) {
+	all := entries()
+	for _, e := range all {
+		root := newRoot(newApp(), []string{e.name, "--help"})
+		if got := root.Commands(); len(got) != 1 || got[0].Name() != e.name {
+			t.Errorf("%s: %d commands", e.name, len(got))
+		}
+	}
+	for _, args := range [][]string{nil, {"--help"}, {"help", "sign"}, {"sing"}, {"__complete", "s"}} {
+		if got := newRoot(newApp(), args).Commands(); len(got) != len(all) {
+			t.Errorf("%q: %d commands", args, len(got))
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,37 @@ trusted; 6 no key for this message, or no certificate for a recipient; 7
 decryption failed; 8 not signed, where a signature was asked for.
 `
 
-func newRoot(a *app) *cobra.Command {
+// An entry is a command below the root, in the order of the help.
+type entry struct {
+	name, group string
+	build       func(*app) *cobra.Command
+}
+
+func entries() []entry {
+	return []entry{
+		{"sign", "mail", newSign},
+		{"encrypt", "mail", newEncrypt},
+		{"decrypt", "mail", newDecrypt},
+		{"verify", "mail", newVerify},
+		{"open", "mail", newOpen},
+		{"compress", "mail", newCompress},
+		{"decompress", "mail", newDecompress},
+		{"id", "people", newID},
+		{"cert", "people", newCert},
+		{"ca", "people", newCA},
+		{"config", "people", newConfig},
+		{"show", "files", newShow},
+		{"cms", "files", newCMS},
+		{"tls", "servers", newTLS},
+		{"demo", "", newDemo},
+		{"version", "", newVersion},
+		{"man", "", newMan},
+	}
+}
+
+// newRoot returns the command for a command line. All others are built only if the
+// first argument names none, since that takes longer than to sign a small message.
+func newRoot(a *app, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "smimetool",
 		Short:         "Sign, encrypt, open and inspect S/MIME mail",
@@ -45,24 +76,18 @@ func newRoot(a *app) *cobra.Command {
 	root.SuggestionsMinimumDistance = 2
 	root.AddGroup(&cobra.Group{ID: "mail", Title: "Mail:"}, &cobra.Group{ID: "people", Title: "Identities and certificates:"},
 		&cobra.Group{ID: "files", Title: "Files:"}, &cobra.Group{ID: "servers", Title: "Servers:"})
-	for _, c := range []*cobra.Command{
-		newSign(a), newEncrypt(a), newDecrypt(a), newVerify(a), newOpen(a), newCompress(a), newDecompress(a),
-	} {
-		c.GroupID = "mail"
-		root.AddCommand(c)
+	built := entries()
+	if len(args) > 0 {
+		if i := slices.IndexFunc(built, func(e entry) bool { return e.name == args[0] }); i >= 0 {
+			built = built[i : i+1]
+			root.CompletionOptions.DisableDefaultCmd = true
+		}
 	}
-	for _, c := range []*cobra.Command{newID(a), newCert(a), newCA(a), newConfig(a)} {
-		c.GroupID = "people"
-		root.AddCommand(c)
+	for _, e := range built {
+		cmd := e.build(a)
+		cmd.GroupID = e.group
+		root.AddCommand(cmd)
 	}
-	for _, c := range []*cobra.Command{newShow(a), newCMS(a)} {
-		c.GroupID = "files"
-		root.AddCommand(c)
-	}
-	servers := newTLS(a)
-	servers.GroupID = "servers"
-	root.AddCommand(servers)
-	root.AddCommand(newDemo(a), newVersion(a), newMan(a, root))
 	return root
 }
 
