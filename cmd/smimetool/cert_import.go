@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
 	"slices"
 
@@ -68,8 +69,13 @@ func (a *app) certImport(f *certImport, files []string) error {
 }
 
 // vouches reports whether a certificate is that of an authority. Old roots do
-// not say that they are.
+// not say that they are, and a person's certificate does that "openssl req -x509"
+// made: it is for mail of its own, and has no key usage of an authority.
 func vouches(c *pki.Certificate) bool {
+	if x := c.X509; x != nil && len(x.EmailAddresses) > 0 && c.CanSign() && c.CanEncrypt() &&
+		c.KeyUsage&x509.KeyUsageCertSign == 0 && pki.NamesEqual(c.RawIssuer, c.RawSubject) {
+		return false
+	}
 	return c.IsCA || c.Version < 3 && len(c.Emails) == 0 && pki.NamesEqual(c.RawIssuer, c.RawSubject)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 
 	"github.com/postseal/postseal/cms"
@@ -76,7 +77,11 @@ func explainStoreFile(err error, e *explanation) bool {
 	case errors.Is(se, store.ErrExposed):
 		e.hints = []string{"chmod 600 " + printable(se.Path)}
 	case errors.Is(se, store.ErrFolder):
-		e.hints = []string{"chmod o-w " + printable(filepath.Dir(se.Path))}
+		folder := filepath.Dir(se.Path)
+		e.hints = []string{"chmod o-w " + printable(folder)}
+		if info, statErr := os.Stat(folder); statErr == nil && info.Mode()&os.ModeSticky != 0 { // such as /tmp
+			e.hints = []string{"put it into a folder of your own: --store FILE"}
+		}
 	case errors.Is(se, keyring.ErrUnavailable):
 		e.hints = []string{"the keyring that keeps the key of the store is there when you are logged in at the desktop"}
 	case errors.Is(se, keyring.ErrNotFound):

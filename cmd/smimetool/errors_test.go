@@ -107,6 +107,7 @@ var explained = []struct {
 	{"store", &store.Error{Path: "x", Op: "opening", Err: errors.New("y")}, exitFailure, ""},
 	{"store of others", &store.Error{Path: "x", Op: "opening", Err: store.ErrExposed}, exitFailure, "chmod 600 x"},
 	{"store in a folder of others", &store.Error{Path: "d/x", Op: "opening", Err: store.ErrFolder}, exitFailure, "chmod o-w d"},
+	{"store in a folder for all", &store.Error{Path: "/tmp/x", Op: "opening", Err: store.ErrFolder}, exitFailure, "--store FILE"},
 	{"no keyring", &store.Error{Path: "x", Op: "unlocking", Err: keyring.ErrUnavailable}, exitFailure, "logged in"},
 	{"key not in the keyring", &store.Error{Path: "x", Op: "unlocking", Err: keyring.ErrNotFound}, exitFailure, "copy"},
 	{"damaged store", &store.Error{Path: "x", Op: "opening", Err: store.ErrDamaged}, exitMalformed, ""},

@@ -64,7 +64,7 @@ func matchPrint(text string, f store.Fingerprint) bool {
 // usage says in a word what a certificate is for.
 func usage(c *pki.Certificate) string {
 	switch {
-	case c.IsCA:
+	case vouches(c):
 		return "vouches for others"
 	case c.CanSign() && c.CanEncrypt():
 		return "signs and encrypts"

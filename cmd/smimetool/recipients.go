@@ -75,10 +75,7 @@ func (a *app) fileRecipients(f *recipientFlags, name string) ([]recipient, error
 		return nil, err
 	}
 	var out []recipient
-	for _, c := range certs {
-		if c.IsCA || !c.CanEncrypt() {
-			continue
-		}
+	for _, c := range endEntities(certs) {
 		if err = checkStrength(c, name, f.allow); err != nil {
 			return nil, err
 		}
@@ -89,6 +86,26 @@ func (a *app) fileRecipients(f *recipientFlags, name string) ([]recipient, error
 			"people with separate certificates for signing and for encryption need to send the one for encryption"}}
 	}
 	return out, nil
+}
+
+// endEntities returns those of the certificates in a file that may be encrypted to,
+// without the authorities beside them. Who has only a certificate that is an
+// authority, too, as "openssl req -x509" makes them, is meant by it.
+func endEntities(certs []*pki.Certificate) []*pki.Certificate {
+	var ends, authorities []*pki.Certificate
+	for _, c := range certs {
+		switch {
+		case !c.CanEncrypt():
+		case !c.IsCA || !vouches(c):
+			ends = append(ends, c)
+		case len(certs) == 1 || len(c.Emails) > 0:
+			authorities = append(authorities, c)
+		}
+	}
+	if len(ends) > 0 {
+		return ends
+	}
+	return authorities
 }
 
 // checkStrength refuses keys that are too small.
