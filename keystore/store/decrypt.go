@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 
 	"github.com/postseal/postseal/cms"
@@ -22,17 +23,18 @@ type decrypter struct {
 
 // Unwrap implements cms.Identity.
 func (d *decrypter) Unwrap(infos []cms.RecipientInfo, cekLen int) ([]byte, error) {
-	prints, err := d.store.recipients(d.ctx, infos)
+	ctx := Moment(d.ctx)
+	prints, err := d.store.recipients(ctx, infos)
 	if err != nil {
 		return nil, d.store.fail("looking for a recipient in", err)
 	}
 	for _, print := range prints {
-		id, err := d.store.privateIdentity(d.ctx, print)
+		own, err := d.store.holder(ctx, print)
 		if err != nil {
 			return nil, err
 		}
 		// The identifiers are compared in full here.
-		cek, err := (&cms.CertificateIdentity{Certificate: id.Certificate, Key: id.Key}).Unwrap(infos, cekLen)
+		cek, err := own.opens.Unwrap(infos, cekLen)
 		if err != cms.ErrNoMatch {
 			return cek, err
 		}
@@ -58,6 +60,12 @@ func (s *Store) recipients(ctx context.Context, infos []cms.RecipientInfo) ([]Fi
 		case *cms.KEKRecipientInfo, *cms.PasswordRecipientInfo, *cms.OtherRecipientInfo:
 		default:
 			every = true // a kind whose names are not known here
+		}
+	}
+	if s.memo.keep > 0 && !every {
+		index, err := remember(ctx, s, askNames, "", func() (nameIndex, int, error) { return s.names(ctx) })
+		if index != nil || err != nil {
+			return index.find(names), err
 		}
 	}
 	var out []Fingerprint
@@ -87,6 +95,51 @@ func (s *Store) recipients(ctx context.Context, infos []cms.RecipientInfo) ([]Fi
 		return nil
 	})
 	return out, err
+}
+
+// maxIndex bounds the identities whose names are remembered; of more of them the
+// database is asked each time.
+const maxIndex = 1000
+
+// A nameIndex has identities by their short names.
+type nameIndex map[string][]Fingerprint
+
+// find returns the identities of names, each of them once.
+func (x nameIndex) find(names []any) []Fingerprint {
+	var out []Fingerprint
+	for _, name := range names {
+		for _, print := range x[string(name.([]byte))] {
+			if !slices.Contains(out, print) {
+				out = append(out, print)
+			}
+		}
+	}
+	return out
+}
+
+// names reads the short names of all identities, and tells how many octets they
+// are; nil when there are too many.
+func (s *Store) names(ctx context.Context) (nameIndex, int, error) {
+	out, count, size := make(nameIndex), 0, 0
+	err := s.read(ctx, func(tx *sql.Tx) error {
+		return each(ctx, tx, func(rows *sql.Rows) error {
+			var print, serial, ski []byte
+			if err := rows.Scan(&print, &serial, &ski); err != nil {
+				return err
+			}
+			count++
+			out[string(serial)] = append(out[string(serial)], Fingerprint(print))
+			if len(ski) > 0 { // else it has none, which names nobody
+				out[string(ski)] = append(out[string(ski)], Fingerprint(print))
+			}
+			size += len(serial) + len(ski) + memoOverhead
+			return nil
+		}, "SELECT fingerprint, serial, ski FROM identities LIMIT ?", maxIndex+1)
+	})
+	if err != nil || count > maxIndex {
+		return nil, 0, err
+	}
+	return out, size, nil
 }
 
 // shortName is what an identity is looked up by.

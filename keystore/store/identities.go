@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postseal/postseal/cms"
 	"github.com/postseal/postseal/internal/alg"
 	"github.com/postseal/postseal/keystore"
 	"github.com/postseal/postseal/pki"
@@ -216,15 +217,20 @@ func (s *Store) PrivateIdentity(ctx context.Context, id Fingerprint) (keystore.I
 	return keystore.Identity{Certificate: cert, Chain: chain, Key: private}, nil
 }
 
-// privateIdentity is PrivateIdentity for use, again and again. Nothing of what it
-// returns may be changed.
-func (s *Store) privateIdentity(ctx context.Context, id Fingerprint) (keystore.Identity, error) {
-	return remember(ctx, s, askPrivate, string(id[:]), func() (keystore.Identity, int, error) {
-		out, err := s.PrivateIdentity(ctx, id)
+// A holder is an identity for use, again and again. Nothing of it may be changed.
+type holder struct {
+	keystore.Identity
+	opens *cms.CertificateIdentity // which remembers what it has made of the key
+}
+
+// holder returns an identity with its private key, as PrivateIdentity does.
+func (s *Store) holder(ctx context.Context, id Fingerprint) (holder, error) {
+	return remember(ctx, s, askPrivate, string(id[:]), func() (holder, int, error) {
+		own, err := s.PrivateIdentity(ctx, id)
 		if err != nil {
-			return out, 0, err
+			return holder{}, 0, err
 		}
-		return out, sizeOfChain(out.Certificate, out.Chain), nil
+		return holder{own, &cms.CertificateIdentity{Certificate: own.Certificate, Key: own.Key}}, sizeOfChain(own.Certificate, own.Chain), nil
 	})
 }
 
@@ -265,7 +271,8 @@ func (s *Store) SigningIdentity(ctx context.Context, address string) (keystore.I
 		// That the identity is for the address is the user's word.
 		err = keystore.CheckSigning(id.Certificate, "", s.opts.Now())
 		if err == nil {
-			return s.privateIdentity(ctx, id.Fingerprint)
+			own, holderErr := s.holder(ctx, id.Fingerprint)
+			return own.Identity, holderErr
 		}
 		rejection := Rejection{Certificate: id.Certificate}
 		if errors.As(err, &rejection.Err) {

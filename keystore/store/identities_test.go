@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -421,8 +422,42 @@ func TestOneQuestion(t *testing.T) {
 }
 
 func TestDecrypter(t *testing.T) {
+	for _, keep := range []time.Duration{0, time.Hour} {
+		t.Run(fmt.Sprintf("remember=%v", keep), func(t *testing.T) { testDecrypter(t, keep) })
+	}
+}
+
+// sealedFor returns a message for the holders of certificates.
+func sealedFor(t *testing.T, to ...*pki.Certificate) []byte {
+	t.Helper()
+	var message bytes.Buffer
+	var recipients []cms.Recipient
+	for _, c := range to {
+		recipients = append(recipients, cms.NewRecipient(c.X509))
+	}
+	enc := must(cms.Encrypt(&message, recipients, nil))(t)
+	_, err := io.WriteString(enc, "hello")
+	if err = errors.Join(err, enc.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return message.Bytes()
+}
+
+// openWith opens a message with the identities of a store.
+func openWith(t *testing.T, s *Store, message []byte) ([]byte, error) {
+	t.Helper()
+	r := must(cms.NewReader(bytes.NewReader(message), nil))(t)
+	plain, err := r.Decrypt([]cms.Identity{s.Decrypter(t.Context())}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	return io.ReadAll(plain)
+}
+
+func testDecrypter(t *testing.T, keep time.Duration) {
 	w := newWorld(t, "CA")
-	s := newStore(t, Options{Key: quick("x")})
+	s := newStore(t, Options{Key: quick("x"), Remember: keep})
 	ids := map[testpki.KeyType]keystore.Identity{}
 	for _, kind := range []testpki.KeyType{testpki.RSA2048, testpki.P256, testpki.X25519} {
 		// Old keys are for old mail.
@@ -431,25 +466,7 @@ func TestDecrypter(t *testing.T) {
 		must(s.AddIdentity(t.Context(), ids[kind]))(t)
 	}
 	stranger := w.cert(testpki.Profile{Name: "stranger", KeyIndex: 9})
-	open := func(s *Store, to ...*pki.Certificate) ([]byte, error) {
-		var message bytes.Buffer
-		var recipients []cms.Recipient
-		for _, c := range to {
-			recipients = append(recipients, cms.NewRecipient(c.X509))
-		}
-		enc := must(cms.Encrypt(&message, recipients, nil))(t)
-		_, err := io.WriteString(enc, "hello")
-		if err = errors.Join(err, enc.Close()); err != nil {
-			t.Fatal(err)
-		}
-		r := must(cms.NewReader(&message, nil))(t)
-		plain, err := r.Decrypt([]cms.Identity{s.Decrypter(t.Context())}, nil)
-		if err != nil {
-			return nil, err
-		}
-		defer plain.Close()
-		return io.ReadAll(plain)
-	}
+	open := func(s *Store, to ...*pki.Certificate) ([]byte, error) { return openWith(t, s, sealedFor(t, to...)) }
 	for kind, id := range ids {
 		if got, err := open(s, stranger, id.Certificate); string(got) != "hello" || err != nil {
 			t.Errorf("%v: %q, %v", kind, got, err)

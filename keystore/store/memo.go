@@ -52,6 +52,7 @@ const (
 	askFound
 	askAuthorities
 	askDecision
+	askNames
 )
 
 // remember returns what read returns, or what it has returned before. read tells

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -145,6 +147,79 @@ func TestRememberChanges(t *testing.T) {
 					t.Error("the change was not seen")
 				}
 			})
+		}
+	}
+}
+
+// TestDecrypterChanges opens with what is remembered, until somebody removes it, and
+// again when it is back.
+func TestDecrypterChanges(t *testing.T) {
+	t.Parallel()
+	s, other, w, _ := memoStore(t, Options{})
+	id := w.identity(testpki.Profile{Email: alice})
+	print := must(other.AddIdentity(t.Context(), id))(t)
+	message := sealedFor(t, id.Certificate)
+	opens := func() {
+		t.Helper()
+		for range 2 {
+			if got, err := openWith(t, s, message); string(got) != "hello" || err != nil {
+				t.Fatalf("%q, %v", got, err)
+			}
+		}
+	}
+	opens()
+	first, second := must(s.holder(t.Context(), print))(t), must(s.holder(t.Context(), print))(t)
+	if first.opens != second.opens {
+		t.Error("the identity was made again")
+	}
+	if err := other.RemoveIdentity(t.Context(), print); err != nil {
+		t.Fatal(err)
+	}
+	_, err := openWith(t, s, message)
+	wantErr(t, err, cms.ErrNoMatch)
+	must(other.AddIdentity(t.Context(), id))(t)
+	opens()
+	if err = s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if remembered(s) > 0 {
+		t.Error("something is remembered")
+	}
+	_, err = openWith(t, s, message)
+	wantErr(t, err, ErrClosed)
+}
+
+// TestDecrypterMany has more identities than are remembered: the database is asked.
+func TestDecrypterMany(t *testing.T) {
+	t.Parallel()
+	s, _, w, _ := memoStore(t, Options{})
+	id := w.identity(testpki.Profile{Email: alice})
+	must(s.AddIdentity(t.Context(), id))(t)
+	var public []byte
+	if err := s.db.QueryRow("SELECT public FROM identities").Scan(&public); err != nil {
+		t.Fatal(err)
+	}
+	err := s.write(t.Context(), func(tx *sql.Tx) error {
+		for i := range maxIndex {
+			print := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+			if _, err := tx.Exec("INSERT INTO certificates (fingerprint, der) VALUES (?, x'')", print[:]); err != nil {
+				return err
+			}
+			if _, err := tx.Exec("INSERT INTO identities (fingerprint, public, serial, added) VALUES (?, ?, ?, 0)", print[:], public, print[:8]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if index, _, err := s.names(t.Context()); index != nil || err != nil {
+		t.Errorf("%d names, %v", len(index), err)
+	}
+	for range 2 {
+		if got, openErr := openWith(t, s, sealedFor(t, id.Certificate)); string(got) != "hello" || openErr != nil {
+			t.Fatalf("%q, %v", got, openErr)
 		}
 	}
 }
