@@ -102,6 +102,8 @@ func (s *session) run(text string, take func(*response) bool) (string, error) {
 
 // runFor is run for responses of a kind other than FETCH.
 func (s *session) runFor(kind, text string, take func(*response) bool) (string, error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
 	s.serial++
 	c := &command{tag: fmt.Sprintf("PS%d", s.serial), own: true, take: take, takes: kind}
 	s.begin(c)

@@ -279,38 +279,43 @@ func (s *session) fetchMixed(f *fetch, plain, ours []*target) (string, error) {
 }
 
 // fetchOurs answers for messages that the upstream cannot answer for.
-func (s *session) fetchOurs(f *fetch, ours []*target) (string, error) {
-	status := "OK Fetch completed"
+func (s *session) fetchOurs(f *fetch, ours []*target) (status string, err error) {
+	status = "OK Fetch completed"
 	shown := make([]*target, 0, len(ours))
-	for some := range f.batches(ours) {
-		held, problems, err := s.obtain(f, some)
-		if err != nil {
-			return "", err
+	held := s.takeHeld(f, ours)
+	next := s.openAhead(f, ours, held)
+	defer func() {
+		next.end(err)
+		closeAll(held) // which is empty, but after an error
+	}()
+	for _, b := range next.batches {
+		next.wait(b)
+		problems, settleErr := s.settleAll(f, b, held)
+		if settleErr != nil {
+			return "", settleErr
 		}
-		for i, t := range some {
-			if err = problems[t.uid]; t.big {
-				err = &messageError{"LIMIT", "it is too big to be looked into, and claims a verdict", ErrTooLong}
-			} else if err == nil {
-				err = s.answer(f, t, held[t.uid])
+		for _, t := range b.targets {
+			one := problems[t.uid]
+			if t.big {
+				one = &messageError{"LIMIT", "it is too big to be looked into, and claims a verdict", ErrTooLong}
+			} else if one == nil {
+				one = s.answer(f, t, held[t.uid])
 			}
 			if o := held[t.uid]; o != nil {
+				delete(held, t.uid)
 				s.rendered.put(o)
 			}
-			if me, ok := errors.AsType[*messageError](err); ok {
+			if me, ok := errors.AsType[*messageError](one); ok {
 				s.p.log().Warn("a message cannot be shown", "account", s.account, "uid", t.uid, "error", me)
 				status = "NO [" + me.code + "] Some messages cannot be shown now: " + me.forClient
 				continue
 			}
-			if err != nil {
-				for _, rest := range some[i+1:] {
-					if o := held[rest.uid]; o != nil {
-						o.close()
-					}
-				}
-				return "", err
+			if one != nil {
+				return "", one
 			}
 			shown = append(shown, t)
 		}
+		next.release(b)
 	}
 	return status, s.markSeen(f, shown)
 }

@@ -3,11 +3,8 @@ package imapproxy
 import (
 	"errors"
 	"iter"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/postseal/postseal/internal/spool"
 )
@@ -23,20 +20,24 @@ func (f *fetch) needs(t *target) bool {
 	return t.fact == nil || t.fact.plain || slices.ContainsFunc(f.items, func(i item) bool { return i.content() && !t.fact.answers(&i) })
 }
 
+// weight is how many octets of a message have to be there for f.
+func (f *fetch) weight(t *target) int64 {
+	switch {
+	case !f.needs(t):
+		return 0
+	case t.fact != nil && !t.fact.plain:
+		return t.fact.size
+	}
+	return t.size
+}
+
 // batches splits messages into those that are opened together.
 func (f *fetch) batches(targets []*target) iter.Seq[[]*target] {
 	return func(yield func([]*target) bool) {
 		for len(targets) > 0 {
 			n, size := 0, int64(0)
 			for n < len(targets) && n < atOnce {
-				t := targets[n]
-				if f.needs(t) {
-					if t.fact != nil && !t.fact.plain {
-						size += t.fact.size
-					} else {
-						size += t.size
-					}
-				}
+				size += f.weight(targets[n])
 				if n > 0 && size > maxAtOnce {
 					break
 				}
@@ -50,53 +51,56 @@ func (f *fetch) batches(targets []*target) iter.Seq[[]*target] {
 	}
 }
 
-// obtain opens those messages of which nothing is known, and those that are needed
-// as a whole, which it returns, by UID: they are the caller's. The problems are
-// *messageError. What is needed, and neither in held nor has a problem, has gone.
-func (s *session) obtain(f *fetch, targets []*target) (held map[uint32]*opened, problems map[uint32]error, err error) {
-	held = make(map[uint32]*opened)
-	var needed []*target
+// takeHeld returns those of targets that are needed as a whole and are held already,
+// by UID: they are the caller's.
+func (s *session) takeHeld(f *fetch, targets []*target) map[uint32]*opened {
+	held := make(map[uint32]*opened)
+	if s.rendered.list == nil {
+		return held
+	}
 	for _, t := range targets {
 		if t.big || !f.needs(t) {
 			continue
 		}
 		if o := s.rendered.take(t.uid); o != nil && t.fact != nil {
 			held[t.uid] = o
-			continue
 		} else if o != nil {
 			o.close() // nobody knows what was decided of it
 		}
-		needed = append(needed, t)
 	}
-	if len(needed) == 0 {
-		return held, nil, nil
+	return held
+}
+
+// settleAll settles the messages of a batch that were opened. Those that are needed
+// as a whole come into held, by UID, and are the caller's. The problems are
+// *messageError. What is needed, and neither in held nor has a problem, has gone.
+func (s *session) settleAll(f *fetch, b *batch, held map[uint32]*opened) (problems map[uint32]error, err error) {
+	if len(b.needed) == 0 {
+		return nil, nil
 	}
-	s.flush() // this may take a while
 	problems = make(map[uint32]error)
-	got, err := s.get(f, needed)
-	if me, ok := errors.AsType[*messageError](err); ok {
-		for _, t := range needed {
+	if me, ok := errors.AsType[*messageError](b.err); ok {
+		for _, t := range b.needed {
 			problems[t.uid] = me
 		}
-		return held, problems, nil
+		return problems, nil
 	}
-	if err != nil {
-		closeAll(held)
-		return nil, nil, err
+	if err = b.err; err != nil {
+		return nil, err
 	}
-	all, errs := s.openAll(needed, got)
 	var settled []*target
 	var list []*opened
-	for i, t := range needed {
-		switch _, ok := errors.AsType[*messageError](errs[i]); {
-		case errs[i] != nil && !ok:
-			err = errs[i]
-		case errs[i] != nil:
-			problems[t.uid] = errs[i]
-		case all[i] != nil:
-			settled, list, held[t.uid] = append(settled, t), append(list, all[i]), all[i]
+	for i, t := range b.needed {
+		switch _, ok := errors.AsType[*messageError](b.errs[i]); {
+		case b.errs[i] != nil && !ok:
+			err = b.errs[i]
+		case b.errs[i] != nil:
+			problems[t.uid] = b.errs[i]
+		case b.all[i] != nil:
+			settled, list, held[t.uid] = append(settled, t), append(list, b.all[i]), b.all[i]
 		}
 	}
+	b.all = nil // they are in held
 	if err == nil {
 		err = s.settle(settled, list)
 	}
@@ -105,11 +109,7 @@ func (s *session) obtain(f *fetch, targets []*target) (held map[uint32]*opened, 
 			err = s.keep(f, t, held, problems)
 		}
 	}
-	if err != nil {
-		closeAll(held)
-		return nil, nil, err
-	}
-	return held, problems, nil
+	return problems, err
 }
 
 // keep keeps a message that was settled, if it is needed, as what was decided of it
@@ -139,73 +139,49 @@ func closeAll(held map[uint32]*opened) {
 	}
 }
 
-// openAll opens messages on all cores. It takes what was got.
-func (s *session) openAll(targets []*target, got map[uint32]*rawMessage) ([]*opened, []error) {
-	all, errs := make([]*opened, len(targets)), make([]error, len(targets))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < len(targets); i = int(next.Add(1)) - 1 {
-			if raw := got[targets[i].uid]; raw != nil { // else it has gone meanwhile
-				all[i], errs[i] = s.open(targets[i], raw.buffer, raw.date)
-			}
-		}
-	}
-	for range min(runtime.GOMAXPROCS(0), len(targets)) - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
-	return all, errs
-}
-
 // A rawMessage is a message as it is stored.
 type rawMessage struct {
 	buffer *spool.Buffer
 	date   string // INTERNALDATE
 }
 
-// get gets messages, by UID; those that have gone are not there. They are the
-// caller's.
-func (s *session) get(f *fetch, targets []*target) (map[uint32]*rawMessage, error) {
-	out := make(map[uint32]*rawMessage)
-	byUID := make(map[uint32]*target)
-	for _, t := range targets {
-		byUID[t.uid] = t
+// get gets messages, and gives each of them to take, with its place in targets, as
+// it comes; those that have gone do not. take is not to wait for anything.
+func (s *session) get(f *fetch, targets []*target, take func(i int, raw *rawMessage)) error {
+	byUID := make(map[uint32]int)
+	for i, t := range targets {
+		byUID[t.uid] = i
 	}
-	take := func(r *response) bool {
+	count := 0
+	text, err := s.run(f.verb()+" "+f.list(targets)+" (UID INTERNALDATE BODY.PEEK[])", func(r *response) bool {
 		one := parseFetched(r)
-		if one == nil || byUID[one.uid] == nil || out[one.uid] != nil {
+		if one == nil {
 			return false
 		}
+		i, wanted := byUID[one.uid]
 		body, at := one.get("BODY[]"), one.get("INTERNALDATE")
-		if body == nil || at == nil {
+		if !wanted || body == nil || at == nil {
 			return false // it tells of something else
 		}
+		delete(byUID, one.uid)
+		count++
 		raw := &rawMessage{body.literal, at.text}
 		if raw.buffer == nil {
 			raw.buffer = spool.New(spool.Options{Dir: s.p.SpoolDir})
 			short, _ := body.bytes(maxResponseLine) // a quoted string, or NIL
 			_, _ = raw.buffer.Write(short)          // an error is met by who reads it
 		}
-		out[one.uid] = raw
-		t := byUID[one.uid]
+		t := targets[i]
 		t.seq, t.expunges = one.seq, one.expunges
 		// Flags that came along are for the client.
 		if flags := one.get("FLAGS"); flags != nil {
 			s.tellFlags(t.seq, flags.text)
 		}
+		take(i, raw)
 		return true
-	}
-	text, err := s.run(f.verb()+" "+f.list(targets)+" (UID INTERNALDATE BODY.PEEK[])", take)
-	if err == nil && len(out) == 0 && !strings.HasPrefix(upper(text), "OK") {
+	})
+	if err == nil && count == 0 && !strings.HasPrefix(upper(text), "OK") {
 		err = &messageError{"SERVERBUG", "the mail server refused", errors.New(text)}
 	}
-	if err != nil {
-		for _, raw := range out {
-			_ = raw.buffer.Close()
-		}
-		return nil, err
-	}
-	return out, nil
+	return err
 }

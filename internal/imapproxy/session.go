@@ -28,7 +28,8 @@ var errLeft = errors.New("the connection was closed")
 // Two goroutines work on it. The one of serve reads commands and carries them
 // out, one after the other; the pump reads what the upstream says, and passes it
 // on or gives it to the command that asked for it. What is written to the client
-// is written under out.
+// is written under out. While serve shows messages there are those of an ahead,
+// which only ask the upstream for messages, and open them.
 type session struct {
 	p   *Proxy
 	ctx context.Context
@@ -56,6 +57,7 @@ type session struct {
 
 	waiting atomic.Bool   // for the upstream to say something
 	done    chan struct{} // closed when the pump has ended
+	asking  sync.Mutex    // for a command of our own, until it is carried out
 	serial  int           // of our own commands
 	asked   time.Time     // when the upstream was last asked something
 
