@@ -76,7 +76,7 @@ func parse(args []string) (*options, error) {
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Minute, "a program that takes longer is stopped")
 	fs.DurationVar(&o.small, "small", time.Second, "how long to measure each figure of small mail; 0: not at all")
 	fs.BoolVar(&o.quick, "quick", false, "one round, small sizes: to see that everything works")
-	fs.StringVar(&o.tool, "tool", "", "measure this smimetool in place of that of the source")
+	fs.StringVar(&o.tool, "tool", "", "measure this smimetool, or mailproxy, in place of that of the source")
 	fs.BoolVar(&o.proxies, "proxies", false, "measure mailproxy beside nginx's mail proxy, and nothing else; --rows, --runs, --small and --json count")
 	fs.BoolVar(&o.boxes, "mailboxes", false, "measure FETCH through mailproxy and nginx's mail proxy, and nothing else; --rows, --runs, --small, --messages and --json count")
 	fs.IntVar(&o.messages, "messages", 1000, "how many messages are in a mailbox")

@@ -151,8 +151,12 @@ func (w *mailWorld) prepare(ctx context.Context) error {
 	return waitFor(ctx, w.nginx.smtp, w.nginx.open, w.postfix)
 }
 
-// build builds mailproxy.
+// build builds mailproxy, unless there is one that was asked for.
 func (w *mailWorld) build(ctx context.Context) error {
+	if w.o.tool != "" {
+		w.program = w.o.tool
+		return nil
+	}
 	w.program = w.file("mailproxy")
 	build := exec.CommandContext(ctx, "go", "build", "-o", w.program, "github.com/postseal/postseal/cmd/mailproxy")
 	if out, err := build.CombinedOutput(); err != nil {
