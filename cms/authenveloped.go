@@ -113,52 +113,27 @@ func absorb(stream aead.Stream, src io.Reader, dst io.Writer) error {
 }
 
 // inChunks has work done on each chunk of src, in order, and then writes it to
-// dst, if there is one. While one is in work, the one before is written and the next
-// one is read.
+// dst, if there is one. While some are in work, others are read and written.
 func inChunks(src io.Reader, work func(chunk []byte) error, dst io.Writer) error {
-	var task stage.Task
-	var blocks [2]*stage.Block
-	defer func() {
-		_ = task.Wait() // its error has been seen, or another came before it
-		stage.Put(blocks[0])
-		stage.Put(blocks[1])
-	}()
-	write := func(chunk []byte) error {
-		if dst == nil || len(chunk) == 0 {
-			return nil
-		}
-		_, err := dst.Write(chunk)
-		return err
+	var deliver stage.Deliver
+	if dst != nil {
+		deliver = stage.To(dst)
 	}
-	var before []byte // has been in work
-	for i := 0; ; i ^= 1 {
-		if blocks[i] == nil {
-			blocks[i] = stage.Get()
-		}
-		n, err := io.ReadFull(src, blocks[i].Buf[:chunkSize])
-		blocks[i].Resize(n)
-		chunk := blocks[i].Buf
-		last := err == io.EOF || err == io.ErrUnexpectedEOF
-		if err != nil && !last {
-			return err
-		}
-		beside := !last && stage.Parallel()
-		if beside {
-			err = task.Go(func() error { return work(chunk) })
-		} else {
-			err = task.Wait()
-		}
-		if err == nil {
-			err = write(before)
-		}
-		before = chunk
-		if err == nil && !beside {
-			before = nil
-			if err = work(chunk); err == nil {
-				err = write(chunk)
+	queue := stage.NewQueue(work, deliver)
+	defer queue.Stop()
+	for {
+		block := queue.Empty()
+		n, err := io.ReadFull(src, block.Buf[:chunkSize])
+		block.Resize(n)
+		switch err {
+		case nil:
+			if err = queue.Add(block); err != nil {
+				return err
 			}
-		}
-		if err != nil || last {
+		case io.EOF, io.ErrUnexpectedEOF:
+			return queue.Last(block)
+		default:
+			queue.Reuse(block)
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package cms
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/subtle"
 	"io"
@@ -10,81 +11,69 @@ import (
 
 // A cbcReader decrypts CBC with the padding of RFC 5652, Section 6.3. It holds
 // the last block back until it knows that it is the last one. While a chunk is
-// read by its caller, the next one is decrypted.
+// read by its caller, the next ones are decrypted.
 type cbcReader struct {
 	src   io.Reader
 	block cipher.Block
-	iv    []byte                // the block of ciphertext before in
+	iv    []byte                // the block of ciphertext before what is decrypted next
 	end   func(err error) error // called once with the source's error, nil for its end; its error goes before bad padding
 	in    *stage.Block          // ciphertext: at first what is held back, at most one block
-	taken *stage.Block          // ciphertext that is being decrypted; nil when there is none
-	ahead *stage.Block          // to there
-	free  *stage.Block
-	task  stage.Task
-	out   *stage.Block // the plaintext that is being read
-	plain []byte       // of it, not yet given out
-	err   error
+	queue *stage.Queue
+	ready []*stage.Block // plaintext
+	out   *stage.Block   // the plaintext that is being read
+	plain []byte         // of it, not yet given out
+	err   error          // after what is ready
 }
 
 func newCBCReader(src io.Reader, block cipher.Block, iv []byte, end func(error) error) *cbcReader {
-	return &cbcReader{src: src, block: block, iv: append([]byte(nil), iv...), end: end}
+	c := &cbcReader{src: src, block: block, iv: bytes.Clone(iv), end: end}
+	c.queue = stage.NewQueue(c.crypt, func(_ *stage.Queue, b *stage.Block) error {
+		c.ready = append(c.ready, b)
+		return nil
+	})
+	return c
 }
 
 func (c *cbcReader) Read(p []byte) (int, error) {
 	for len(c.plain) == 0 {
-		if c.err != nil && c.ahead == nil {
-			c.release()
-			return 0, c.err
+		if c.out != nil {
+			c.queue.Reuse(c.out)
+			c.out = nil
 		}
-		c.fill()
+		switch {
+		case len(c.ready) > 0:
+			c.out, c.ready = c.ready[0], c.ready[1:]
+			c.plain = c.out.Buf
+		case c.err != nil:
+			c.queue.Stop()
+			return 0, c.err
+		default:
+			c.fill()
+		}
 	}
 	n := copy(p, c.plain)
 	c.plain = c.plain[n:]
 	return n, nil
 }
 
-// release gives all blocks back.
-func (c *cbcReader) release() {
-	for _, b := range []**stage.Block{&c.in, &c.taken, &c.ahead, &c.free, &c.out} {
-		stage.Put(*b)
-		*b = nil
-	}
-}
-
-// fill takes the chunk that is being decrypted, and starts with the next one.
+// fill reads a chunk of ciphertext and has it decrypted.
 func (c *cbcReader) fill() {
-	if c.out != nil {
-		stage.Put(c.free)
-		c.free, c.out = c.out, nil
-	}
-	ready := c.ahead
-	c.ahead = nil
-	if c.err == nil {
-		c.next(ready != nil)
-	}
-	if ready == nil {
-		return
-	}
-	c.out, c.plain = ready, ready.Buf
-}
-
-// next reads a chunk of ciphertext and decrypts it into ahead. busy says that
-// another one is being decrypted.
-func (c *cbcReader) next(busy bool) {
 	if c.in == nil {
-		c.in = stage.Get()
+		c.in = c.queue.Empty()
 	}
 	size := c.block.BlockSize()
 	held := len(c.in.Buf)
 	n, err := io.ReadFull(c.src, c.in.Buf[held:chunkSize+size])
-	c.in.Resize(held + n)
 	n += held
-	if busy {
-		_ = c.task.Wait() // decryption never fails
-	}
+	c.in.Resize(n)
+	full := c.in
+	c.in = nil
 	if err == nil {
 		// At least one block more than is held back: keep the last one.
-		c.decrypt(n - size)
+		c.in = c.queue.Empty()
+		c.in.Buf = append(c.in.Buf, full.Buf[n-size:]...)
+		full.Resize(n - size)
+		_ = c.queue.Add(full) // decryption never fails
 		return
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
@@ -92,73 +81,54 @@ func (c *cbcReader) next(busy bool) {
 	}
 	// The structure is checked to its end first, so that what an attacker
 	// appends cannot tell good padding from bad.
-	if c.err = c.end(err); c.err != nil {
+	switch c.err = c.end(err); {
+	case c.err != nil:
+	case n == 0 || n%size != 0:
+		c.err = ErrDecrypt
+	default:
+		c.last(full)
 		return
 	}
-	if n == 0 || n%size != 0 {
+	_ = c.queue.Wait()
+	c.queue.Reuse(full)
+}
+
+// last decrypts the last chunk, of at least one block, and takes its padding off.
+func (c *cbcReader) last(b *stage.Block) {
+	_ = c.queue.Last(b) // which makes it the last one that is ready
+	n, size := len(b.Buf), c.block.BlockSize()
+	pad, good := padding(b.Buf[n-size:])
+	if good == 0 {
+		c.ready = c.ready[:len(c.ready)-1]
+		c.queue.Reuse(b)
 		c.err = ErrDecrypt
 		return
 	}
-	c.ahead = c.space(n)
-	c.crypt(c.ahead.Buf, c.in.Buf, c.iv)
-	pad, good := padding(c.ahead.Buf[n-size:])
-	if good == 0 {
-		stage.Put(c.ahead)
-		c.ahead, c.err = nil, ErrDecrypt
-		return
-	}
-	c.ahead.Resize(n - pad)
+	b.Resize(n - pad)
 	c.err = io.EOF
-}
-
-// space returns a block for n octets.
-func (c *cbcReader) space(n int) *stage.Block {
-	b := c.free
-	if c.free = nil; b == nil {
-		b = stage.Get()
-	}
-	b.Resize(n)
-	return b
-}
-
-// decrypt starts to decrypt the first n octets of in, and leaves what follows.
-func (c *cbcReader) decrypt(n int) {
-	size := c.block.BlockSize()
-	full, iv := c.in, c.iv
-	rest := c.taken
-	if rest == nil {
-		rest = stage.Get()
-	}
-	rest.Resize(0)
-	rest.Buf = append(rest.Buf, full.Buf[n:]...)
-	c.iv = append([]byte(nil), full.Buf[n-size:n]...)
-	c.in, c.taken, c.ahead = rest, full, c.space(n)
-	dst, src := c.ahead.Buf, full.Buf[:n]
-	if !stage.Parallel() {
-		c.crypt(dst, src, iv)
-		return
-	}
-	_ = c.task.Go(func() error { // decryption never fails
-		c.crypt(dst, src, iv)
-		return nil
-	})
 }
 
 // leastCBC is how many octets are worth a core of their own.
 const leastCBC = 32 << 10
 
-// crypt decrypts whole blocks of src to dst, which do not overlap, on the cores
-// there are: each block needs no more than the ciphertext before it.
-func (c *cbcReader) crypt(dst, src, iv []byte) {
+// crypt decrypts whole blocks in place, on the cores there are: each needs no more
+// than the ciphertext before it.
+func (c *cbcReader) crypt(p []byte) error {
 	size := c.block.BlockSize()
-	stage.Split(len(src)/size, leastCBC/size, func(from, to int) {
-		from, to = from*size, to*size
-		before := iv
-		if from > 0 {
-			before = src[from-size : from]
-		}
-		cipher.NewCBCDecrypter(c.block, before).CryptBlocks(dst[from:to], src[from:to])
+	n := len(p) / size
+	parts := stage.Parts(n, leastCBC/size)
+	before := make([][]byte, parts+1) // for each part, since the one before it overwrites that
+	before[0] = c.iv
+	for i := 1; i <= parts; i++ {
+		at := n * i / parts * size
+		before[i] = bytes.Clone(p[at-size : at])
+	}
+	stage.Each(parts, func(i int) {
+		part := p[n*i/parts*size : n*(i+1)/parts*size]
+		cipher.NewCBCDecrypter(c.block, before[i]).CryptBlocks(part, part)
 	})
+	c.iv = before[parts]
+	return nil
 }
 
 // padding returns the size of the padding of the last block, and 1 if it is

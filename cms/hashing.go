@@ -24,9 +24,8 @@ type ContentHash struct {
 	noHead bool // the head is not needed
 
 	// Large content is gathered in blocks, and hashed beside the writer.
-	task  stage.Task
+	queue *stage.Queue
 	block *stage.Block // being gathered; nil while the content is small
-	busy  *stage.Block // being hashed
 }
 
 // A hashState is one digest of the content.
@@ -91,35 +90,29 @@ func (c *ContentHash) gather(p []byte) {
 	for len(p) > 0 {
 		if c.block == nil {
 			c.block = stage.Get()
+			c.queue = stage.NewQueue(func(p []byte) error {
+				c.update(p)
+				return nil
+			}, nil)
 		}
 		n := min(len(p), chunkSize-len(c.block.Buf))
 		c.block.Buf = append(c.block.Buf, p[:n]...)
 		if p = p[n:]; len(c.block.Buf) < chunkSize {
 			continue
 		}
-		_ = c.task.Wait() // hashing never fails
-		full, next := c.block, c.busy
-		if next == nil {
-			next = stage.Get()
-		}
-		next.Resize(0)
-		c.block, c.busy = next, full
-		_ = c.task.Go(func() error {
-			c.update(full.Buf)
-			return nil
-		})
+		_ = c.queue.Add(c.block) // hashing never fails
+		c.block = c.queue.Empty()
 	}
 }
 
 // settle brings the hashes up to all that was written.
 func (c *ContentHash) settle() {
-	_ = c.task.Wait() // hashing never fails
-	if c.block != nil {
-		c.update(c.block.Buf)
+	if c.block == nil {
+		return
 	}
-	stage.Put(c.block)
-	stage.Put(c.busy)
-	c.block, c.busy = nil, nil
+	_ = c.queue.Last(c.block)
+	c.queue.Stop()
+	c.block = nil
 }
 
 // whole returns the content when it is small.

@@ -266,15 +266,12 @@ func (t *plainTransform) finish() error      { return nil }
 func (t *plainTransform) size(n int64) int64 { return n }
 
 // A chunker gathers content into chunks for a cipher. Large content is worked on
-// beside the writer: while one chunk is in the cipher, the next is gathered and
-// the one before is written.
+// beside the writer: while some chunks are in the cipher, the next one is gathered
+// and those before are written.
 type chunker struct {
-	out     io.Writer
 	process func(chunk []byte) error // in place; all but the last have chunkSize octets
 	buf     *stage.Block             // being gathered
-	busy    *stage.Block             // in the cipher; nil when there is none
-	free    *stage.Block
-	task    stage.Task
+	queue   *stage.Queue
 }
 
 // chunkSize is how much is worked on at a time, in octets: a multiple of every
@@ -282,8 +279,8 @@ type chunker struct {
 var chunkSize = stage.Size
 
 func (c *chunker) start(out io.Writer) {
-	c.out = out
 	c.buf = stage.Get()
+	c.queue = stage.NewQueue(c.process, stage.To(out))
 }
 
 func (c *chunker) Write(p []byte) (int, error) {
@@ -293,7 +290,9 @@ func (c *chunker) Write(p []byte) (int, error) {
 		c.buf.Buf = append(c.buf.Buf, p[:n]...)
 		p = p[n:]
 		if len(c.buf.Buf) == chunkSize {
-			if err := c.turn(); err != nil {
+			err := c.queue.Add(c.buf)
+			c.buf = c.queue.Empty()
+			if err != nil {
 				return 0, err
 			}
 		}
@@ -301,54 +300,15 @@ func (c *chunker) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// turn gives a full chunk to the cipher, and writes the one that was there.
-func (c *chunker) turn() error {
-	if !stage.Parallel() {
-		if err := c.process(c.buf.Buf); err != nil {
-			return err
-		}
-		_, err := c.out.Write(c.buf.Buf)
-		c.buf.Resize(0)
-		return err
-	}
-	full := c.buf
-	if err := c.task.Go(func() error { return c.process(full.Buf) }); err != nil {
-		return err
-	}
-	done := c.busy
-	c.busy, c.buf, c.free = full, c.free, nil
-	if c.buf == nil {
-		c.buf = stage.Get()
-	}
-	if done == nil {
-		return nil
-	}
-	_, err := c.out.Write(done.Buf)
-	done.Resize(0)
-	c.free = done
-	return err
-}
-
 func (c *chunker) small(content []byte) ([]byte, error) { return content, c.process(content) }
 
 // flush processes and writes all that has been gathered, the last of which tail
 // makes complete.
 func (c *chunker) flush(tail ...byte) error {
-	err := c.task.Wait()
-	if err == nil && c.busy != nil {
-		_, err = c.out.Write(c.busy.Buf)
-	}
 	c.buf.Buf = append(c.buf.Buf, tail...)
-	if err == nil {
-		err = c.process(c.buf.Buf)
-	}
-	if err == nil {
-		_, err = c.out.Write(c.buf.Buf)
-	}
-	stage.Put(c.buf)
-	stage.Put(c.busy)
-	stage.Put(c.free)
-	c.buf, c.busy, c.free = nil, nil, nil
+	err := c.queue.Last(c.buf)
+	c.queue.Stop()
+	c.buf = nil
 	return err
 }
 

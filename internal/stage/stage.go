@@ -51,15 +51,17 @@ func (t *Task) Wait() error {
 	return t.err
 }
 
-// Split calls f for about equal parts of n units on the cores there are, at
-// least least units each, and returns when all are done.
-func Split(n, least int, f func(from, to int)) {
-	parts := max(1, min(runtime.GOMAXPROCS(0), n/max(least, 1)))
+// Parts returns into how many parts n units are split for the cores there are, of
+// at least least units each. There is one at least.
+func Parts(n, least int) int { return max(1, min(runtime.GOMAXPROCS(0), n/max(least, 1))) }
+
+// Each calls f for each of n parts at a time, and returns when all are done.
+func Each(n int, f func(i int)) {
 	var wait sync.WaitGroup
-	for i := 1; i < parts; i++ {
-		wait.Go(func() { f(n*i/parts, n*(i+1)/parts) })
+	for i := 1; i < n; i++ {
+		wait.Go(func() { f(i) })
 	}
-	f(0, n/parts)
+	f(0)
 	wait.Wait()
 }
 

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -51,19 +52,24 @@ func TestTaskAbandoned(t *testing.T) {
 	}
 }
 
-func TestSplit(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 3, 7, 8, 1000} {
-		for _, least := range []int{0, 1, 3, 2000} {
-			seen := make([]atomic.Int32, n)
-			Split(n, least, func(from, to int) {
-				for i := from; i < to; i++ {
-					seen[i].Add(1)
-				}
-			})
-			for i := range seen {
-				if seen[i].Load() != 1 {
-					t.Errorf("%d of %d, at least %d: %d times", i, n, least, seen[i].Load())
-				}
+func TestParts(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	for _, c := range []struct{ n, least, want int }{
+		{0, 0, 1}, {0, 1, 1}, {1, 1, 1}, {3, 1, 3}, {7, 2, 3}, {7, 0, 4}, {1000, 1, 4}, {1000, 2000, 1}, {8, 2, 4},
+	} {
+		if got := Parts(c.n, c.least); got != c.want {
+			t.Errorf("%d of at least %d: %d parts, want %d", c.n, c.least, got, c.want)
+		}
+	}
+}
+
+func TestEach(t *testing.T) {
+	for n := 1; n < 9; n++ {
+		seen := make([]atomic.Int32, n)
+		Each(n, func(i int) { seen[i].Add(1) })
+		for i := range seen {
+			if seen[i].Load() != 1 {
+				t.Errorf("%d of %d: %d times", i, n, seen[i].Load())
 			}
 		}
 	}

@@ -2,17 +2,20 @@ package stage
 
 import "io"
 
-// A Writer gathers what is written in blocks. While one goes to its
+// A Writer gathers what is written in blocks. While some go to their
 // destination, the next one is gathered. It must be stopped.
 type Writer struct {
-	dst  io.Writer
-	task Task
-	buf  *Block // being gathered
-	busy *Block // being written, or free
+	dst   io.Writer
+	queue *Queue
+	buf   *Block // being gathered
 }
 
 // NewWriter returns a Writer to dst.
-func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst, buf: Get()} }
+func NewWriter(dst io.Writer) *Writer {
+	w := &Writer{dst: dst, buf: Get()}
+	w.queue = NewQueue(w.write, nil)
+	return w
+}
 
 // Write implements io.Writer. It may return the error of an earlier call.
 func (w *Writer) Write(p []byte) (int, error) {
@@ -53,21 +56,11 @@ func (w *Writer) ReadFrom(src io.Reader) (int64, error) {
 	}
 }
 
-// turn starts to write a full block.
+// turn gives a full block away.
 func (w *Writer) turn() error {
-	if !Parallel() {
-		return w.Flush()
-	}
-	full := w.buf
-	if err := w.task.Go(func() error { return w.write(full.Buf) }); err != nil {
-		return err
-	}
-	w.buf, w.busy = w.busy, full
-	if w.buf == nil {
-		w.buf = Get()
-	}
-	w.buf.Resize(0)
-	return nil
+	err := w.queue.Add(w.buf)
+	w.buf = w.queue.Empty()
+	return err
 }
 
 func (w *Writer) write(p []byte) error {
@@ -80,19 +73,18 @@ func (w *Writer) write(p []byte) error {
 
 // Flush writes all that was gathered.
 func (w *Writer) Flush() error {
-	if err := w.task.Wait(); err != nil || len(w.buf.Buf) == 0 {
-		return err
+	if len(w.buf.Buf) == 0 {
+		return w.queue.Wait()
 	}
-	err := w.write(w.buf.Buf)
-	w.buf.Resize(0)
+	err := w.queue.Last(w.buf)
+	w.buf = w.queue.Empty()
 	return err
 }
 
 // Stop waits until nothing is written any more, and frees the blocks. It may be
 // called again; nothing else may.
 func (w *Writer) Stop() {
-	_ = w.task.Wait() // Flush has told, or nobody wants to know
+	w.queue.Stop()
 	Put(w.buf)
-	Put(w.busy)
-	w.buf, w.busy = nil, nil
+	w.buf = nil
 }
