@@ -24,8 +24,15 @@ type backend struct {
 }
 
 // NewSession implements smtp.Backend. It connects to the upstream, whose
-// extensions are those of the answer to EHLO, unless it depends on who logs in.
+// extensions are those of the answer to EHLO, unless it depends on who logs in. The
+// session of a client is the same in all its visits.
 func (b *backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	if s := b.session; s != nil {
+		if s.server = c.Server(); s.up != nil {
+			s.extend()
+		}
+		return s, nil
+	}
 	s := &session{b: b, p: b.p, ctx: b.ctx, server: c.Server()}
 	if b.p.Route == nil {
 		conn, greeted, err := b.p.Connect(b.ctx)

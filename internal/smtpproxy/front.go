@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,14 +52,18 @@ const (
 //   - Replies go out whole; each line has the enhanced status code (RFC 2034,
 //     Section 4); the one to EHLO has what the upstream has; after 421 the
 //     connection ends (RFC 5321, Section 3.8).
+//   - go-smtp goes while the client says nothing (see visit).
 //
 // One goroutine reads and writes; end and Close may be called by others.
 type front struct {
 	net.Conn
 	idle    time.Duration
 	max     int64           // octets of a message, for surplus
-	swallow bool            // the greeting, which was said before STARTTLS
+	swallow bool            // the greeting, which was said before
+	again   bool            // swallow the reply to EHLO, which we have said
 	edit    func() []string // the keywords that go-smtp may offer, and others to add
+	rest    time.Duration   // after which go-smtp goes
+	mayRest func() bool     // nil: it does not
 
 	what    int
 	pending []byte // was read and not given to go-smtp yet
@@ -74,6 +79,8 @@ type front struct {
 	verb    string    // of the last command
 	code    int       // of the last reply
 	err     error     // sticky, of reading
+	resting bool      // go-smtp goes, and the client stays
+	first   [1]byte   // that the client says after that
 
 	mu     sync.Mutex // for what follows
 	reply  []byte     // lines of a reply that is not whole
@@ -116,6 +123,10 @@ func (f *front) Read(p []byte) (n int, err error) {
 			n, f.err = f.readLine(p)
 		}
 	}
+	if f.err == errRest {
+		f.err, f.resting = nil, true
+		return 0, errRest
+	}
 	if n == 0 && errors.Is(f.err, io.EOF) {
 		// An end that is none would be taken for that of a chunk.
 		return 0, io.ErrUnexpectedEOF
@@ -129,10 +140,18 @@ func (f *front) Read(p []byte) (n int, err error) {
 // readLine gives out one line, or a part of it.
 func (f *front) readLine(p []byte) (int, error) {
 	if len(f.pending) == 0 {
+		due := f.due
 		if f.line == 0 {
-			f.due = time.Now().Add(f.idle)
+			now := time.Now()
+			f.due = now.Add(f.idle)
+			if due = f.due; f.code != 334 && f.rest < f.idle && f.mayRest != nil && f.mayRest() {
+				due = now.Add(f.rest)
+			}
 		}
-		n, err := f.fill(p, f.due)
+		n, err := f.fill(p, due)
+		if n == 0 && due != f.due && errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, errRest
+		}
 		if n == 0 {
 			return 0, err
 		}
@@ -283,8 +302,12 @@ func (f *front) Write(p []byte) (int, error) {
 		printable(line)
 	}
 	f.code, _ = strconv.Atoi(string(lines[0][:min(3, len(lines[0]))])) // 0 is as good as any that is unknown
-	if f.swallow && f.code == 220 {
+	switch {
+	case f.swallow && f.code == 220:
 		f.swallow = false
+		return len(p), nil
+	case f.again && f.verb == "EHLO" && f.code == 250:
+		f.again = false
 		return len(p), nil
 	}
 	if f.code == 354 {

@@ -34,6 +34,9 @@ func serveOn(t testing.TB, p *Proxy, l net.Listener) string {
 	if p.Name == "" {
 		p.Name = "proxy.test"
 	}
+	if p.rest == 0 {
+		p.rest = time.Millisecond // so that there are visits between most commands
+	}
 	return mailtest.Serve(t, l, p.ServeConn)
 }
 

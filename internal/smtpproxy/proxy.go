@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/emersion/go-smtp"
-
 	"github.com/postseal/postseal/internal/aside"
 	"github.com/postseal/postseal/internal/outgoing"
 	"github.com/postseal/postseal/internal/policy"
@@ -96,6 +94,8 @@ type Proxy struct {
 	toTLS   *tls.Server
 	problem error  // of the configuration of TLS
 	base    *Proxy // with which it shares the keys of TLS sessions, of a copy
+
+	rest time.Duration // restTime when zero
 }
 
 // Copy returns a Proxy that shares the keys of TLS sessions with p, unless it is
@@ -105,7 +105,7 @@ func (p *Proxy) Copy() *Proxy {
 	return &Proxy{Name: p.Name, Connect: p.Connect, Route: p.Route, TLS: p.TLS, Handshake: p.Handshake,
 		RequireLogin: p.RequireLogin, LoggedIn: p.LoggedIn, Keys: p.Keys, Rules: p.Rules, Tags: p.Tags, Replies: p.Replies,
 		Memory: p.Memory, Headers: p.Headers, MaxMessage: p.MaxMessage, MaxRecipients: p.MaxRecipients, Idle: p.Idle,
-		SpoolDir: p.SpoolDir, Log: p.Log, Now: p.Now, base: p}
+		SpoolDir: p.SpoolDir, Log: p.Log, Now: p.Now, base: p, rest: p.rest}
 }
 
 // Defaults of a Proxy.
@@ -153,18 +153,12 @@ func (p *Proxy) ServeConn(ctx context.Context, conn net.Conn) {
 		b.secure = true
 	}
 	b.front = newFront(conn, p.idle(), p.maxMessage(), upgraded, b.keywords)
-	srv := smtp.NewServer(b)
-	srv.Domain = p.Name
-	// The front bounds lines and time, and TLS is no business of go-smtp's, which
-	// would go on in plaintext after a handshake that failed.
-	srv.MaxLineLength, srv.AllowInsecureAuth = 0, true
-	srv.MaxRecipients = p.maxRecipients()
-	srv.MaxMessageBytes = p.maxMessage()
-	srv.ErrorLog = quiet{p.log()}
+	b.front.mayRest, b.front.rest = b.mayRest, restTime
+	if p.rest > 0 {
+		b.front.rest = p.rest
+	}
 	defer context.AfterFunc(ctx, b.drain)()
-	_ = srv.Serve(&oneConn{b.front}) // its error is that there is no other connection
-	<-b.front.closed
-	_ = srv.Shutdown(context.Background()) // waits for what is under way
+	b.serve()
 	b.hangUp()
 }
 

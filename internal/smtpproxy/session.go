@@ -150,7 +150,7 @@ func (s *session) Reset() {
 
 // Logout implements smtp.Session.
 func (s *session) Logout() error {
-	if s.up != nil {
+	if s.up != nil && !s.b.front.resting {
 		s.up.quit()
 	}
 	return nil
