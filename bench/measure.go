@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -80,11 +79,8 @@ func executeOne(ctx context.Context, env []string, c command) (r run, err error)
 		text := strings.Join(strings.Fields(stderr.String()), " ")
 		return r, fmt.Errorf("%s: %w: %s", c.args[0], err, text[max(0, len(text)-300):])
 	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if ok {
-		r.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		r.Peak = int64(usage.Maxrss) << 10 // Linux counts in KiB
-	}
+	r.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	r.Peak = peak(cmd.ProcessState)
 	if data, readErr := os.ReadFile(measured); readErr == nil {
 		if kib, parseErr := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); parseErr == nil {
 			r.Peak = kib << 10
