@@ -54,6 +54,9 @@ var fields = []string{
 	"extension " + string(oid.ExtBasicConstraints), "extension " + string(oid.ExtKeyUsage), "extension " + string(oid.ExtExtKeyUsage),
 }
 
+// fewExtensions are so many that looking for doubles needs no map.
+const fewExtensions = 16
+
 func newPathInfo(c *Certificate) *pathInfo {
 	p := &pathInfo{maxPath: -1, requireExplicit: -1, inhibitMapping: -1, inhibitAny: -1}
 	p.selfIssued = bytes.Equal(c.RawIssuer, c.RawSubject) || c.foldedIssuer() == c.foldedSubject()
@@ -62,13 +65,21 @@ func newPathInfo(c *Certificate) *pathInfo {
 			p.fail(parse)
 		}
 	}
-	seen := make(map[oid.OID]bool)
-	for _, ext := range c.Extensions {
+	var seen map[oid.OID]bool
+	if len(c.Extensions) > fewExtensions {
+		seen = make(map[oid.OID]bool, len(c.Extensions))
+	}
+	for i, ext := range c.Extensions {
 		// RFC 5280, Section 4.2: not more than one instance of an extension.
-		if ok := !seen[ext.OID] && p.read(ext); !ok {
+		double := seen[ext.OID]
+		if seen == nil {
+			double = slices.ContainsFunc(c.Extensions[:i], func(e Extension) bool { return e.OID == ext.OID })
+		} else {
+			seen[ext.OID] = true
+		}
+		if double || !p.read(ext) {
 			p.fail(&ParseError{Field: "extension " + ext.OID.String()})
 		}
-		seen[ext.OID] = true
 	}
 	return p
 }

@@ -33,7 +33,11 @@ func newPolicyGraph() *policyGraph {
 }
 
 func (g *policyGraph) setLevel(nodes []*policyNode) {
-	g.level, g.byExpected, g.byPolicy = nodes, make(map[oid.OID][]*policyNode), make(map[oid.OID]*policyNode)
+	g.level, g.byExpected, g.byPolicy = nodes, nil, nil
+	if len(nodes) == 0 {
+		return
+	}
+	g.byExpected, g.byPolicy = make(map[oid.OID][]*policyNode), make(map[oid.OID]*policyNode)
 	for _, n := range nodes {
 		g.byPolicy[n.policy] = n
 		for _, e := range n.expected {

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/postseal/postseal/internal/mimeraw"
 	"github.com/postseal/postseal/internal/spool"
@@ -52,7 +50,7 @@ func (r *reader) readEntity(at origin, root bool) (*entity, error) {
 	switch {
 	case at.octets:
 	case root:
-		err = e.readRoot(br, r.opts.MaxHeader)
+		err = e.readRoot(br, r)
 	default:
 		err = e.head.read(br)
 	}
@@ -74,7 +72,7 @@ const maxBlankLines = 16
 // readRoot reads the header of a message. What mail stores put in front of it
 // is left out; blank lines only when a protected message follows, since they
 // mean an empty header otherwise.
-func (e *entity) readRoot(br *bufio.Reader, maxHeader int) error {
+func (e *entity) readRoot(br *bufio.Reader, r *reader) error {
 	if err := e.head.read(br); err != nil {
 		return err
 	}
@@ -97,9 +95,9 @@ func (e *entity) readRoot(br *bufio.Reader, maxHeader int) error {
 		}
 		_, _ = br.Discard(n) // they are buffered
 	}
-	later := newHead(maxHeader)
+	later := newHead(r.opts.MaxHeader)
 	err := later.read(br)
-	if err == nil && recognise(later.header) != kindOther {
+	if err == nil && r.types.recognise(later.header) != kindOther {
 		e.head, e.lead, e.skip = later, len(prefix), later.marks
 		return nil
 	}
@@ -164,52 +162,4 @@ func (r *reader) spool() *spool.Buffer {
 	b := spool.New(r.msg.spool)
 	r.msg.buffers = append(r.msg.buffers, b)
 	return b
-}
-
-// A kind is what stands at the root of an entity.
-type kind uint8
-
-const (
-	kindOther  kind = iota
-	kindClear       // multipart/signed
-	kindOpaque      // a CMS message
-)
-
-var opaqueTypes = []string{
-	"application/pkcs7-mime", "application/x-pkcs7-mime", "application/pkcs7-signature", "application/x-pkcs7-signature",
-}
-
-// recognise says what an entity claims to be. RFC 8551, Section 3.10: by its
-// type, or by the name of a file where gateways have put another type.
-func recognise(h *mimeraw.Header) kind {
-	m := mediaType(h, "")
-	switch {
-	case m.Type == TypeMultipartSigned:
-		return kindClear
-	case slices.Contains(opaqueTypes, m.Type):
-		return kindOpaque
-	}
-	value, typed := h.Get("Content-Type")
-	if typed {
-		if _, err := mimeraw.ParseMediaType(value); err == nil && !strings.HasPrefix(m.Type, "application/") {
-			return kindOther
-		}
-	}
-	if slices.Contains([]string{".p7m", ".p7z", ".p7c", ".p7s"}, extension(h, m)) {
-		return kindOpaque
-	}
-	return kindOther
-}
-
-// extension returns the last four octets of the file name of an entity, in
-// lower case.
-func extension(h *mimeraw.Header, m mimeraw.MediaType) string {
-	disposition, _ := h.Get("Content-Disposition")
-	d, _ := mimeraw.ParseMediaType(disposition) // the type has no subtype
-	name := d.Params["filename"]
-	if name == "" {
-		name = m.Params["name"]
-	}
-	name = strings.TrimRight(name, " \t\r\n")
-	return strings.ToLower(name[max(0, len(name)-4):])
 }

@@ -34,6 +34,9 @@ func newHead(max int) *head {
 // maxFieldName is within how many octets a line of a header has a colon.
 const maxFieldName = 998
 
+// usualHeader is what there is room for from the start, in octets.
+const usualHeader = 512
+
 // feed takes octets up to the end of the header and returns how many. Beyond
 // the greatest size it fails, with the octets kept.
 func (h *head) feed(p []byte) (int, error) {
@@ -43,6 +46,9 @@ func (h *head) feed(p []byte) (int, error) {
 		whole := end >= 0
 		if !whole {
 			end = len(p) - used - 1
+		}
+		if h.raw == nil {
+			h.raw = make([]byte, 0, usualHeader)
 		}
 		h.raw = append(h.raw, p[used:used+end+1]...)
 		used += end + 1
@@ -79,15 +85,11 @@ func (h *head) ends(whole bool) bool {
 
 // parse cuts what was fed into fields.
 func (h *head) parse() error {
-	src := bytes.NewReader(h.raw)
-	br := getPeeker(src)
-	defer putPeeker(br)
 	var err error
-	if h.header, err = mimeraw.ReadHeader(br, h.max); err != nil {
-		h.header = &mimeraw.Header{}
+	if h.header, h.body, err = mimeraw.CutHeader(h.raw, h.max); err != nil {
+		h.header, h.body = &mimeraw.Header{}, 0
 		return &cms.LimitError{Limit: "size of a header", Max: int64(h.max)}
 	}
-	h.body = len(h.raw) - src.Len() - br.Buffered()
 	h.marks = h.body - len(h.header.Separator)
 	for _, f := range h.header.Fields {
 		h.marks -= len(f.Raw)
@@ -151,21 +153,6 @@ func outerHeader(h *mimeraw.Header) []byte {
 		raw = append(raw, "MIME-Version: 1.0\r\n"...)
 	}
 	return raw
-}
-
-// mediaType returns the Content-Type of an entity; fallback is the type of one
-// that has no field. A field that is malformed stands for text/plain: RFC 2045,
-// Section 5.2.
-func mediaType(h *mimeraw.Header, fallback string) mimeraw.MediaType {
-	value, ok := h.Get("Content-Type")
-	if !ok {
-		return mimeraw.MediaType{Type: fallback, Params: map[string]string{}}
-	}
-	m, err := mimeraw.ParseMediaType(value)
-	if err != nil {
-		m.Type = "text/plain"
-	}
-	return m
 }
 
 // transferEncoding returns the Content-Transfer-Encoding in lower case, "" when

@@ -21,8 +21,8 @@ const (
 // or borrow its signature.
 func (r *reader) inspect() error {
 	h := r.msg.inner
-	m := mediaType(h, textPlain)
-	if recognise(h) != kindOther || !container(m) {
+	m := r.types.of(h, textPlain)
+	if r.types.recognise(h) != kindOther || !container(m) {
 		return nil
 	}
 	i := &inspection{r: r}
@@ -83,8 +83,8 @@ func (i *inspection) entity(br *bufio.Reader, path []int, fallback string) error
 	if err := h.read(br); err != nil {
 		return err
 	}
-	m := mediaType(h.header, fallback)
-	switch kind := recognise(h.header); {
+	m := i.r.types.of(h.header, fallback)
+	switch kind := i.r.types.recognise(h.header); {
 	case kind == kindOpaque, kind == kindClear && !strings.Contains(strings.ToLower(m.Params["protocol"]), "pgp"):
 		i.found = append(i.found, &ClosedPartError{Path: path, Type: m.Type})
 		return nil

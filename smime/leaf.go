@@ -22,7 +22,7 @@ type partHead struct {
 // startBody decides what happens to a body, and writes its header unless that
 // depends on the body.
 func (c *cleaner) startBody(p partHead) error {
-	m, encoding := mediaType(p.header, p.fallback), transferEncoding(p.header)
+	m, encoding := new(mediaTypes).of(p.header, p.fallback), transferEncoding(p.header)
 	_, typed := p.header.Get("Content-Type")
 	untyped := p.root && !typed
 	if untyped {

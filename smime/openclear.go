@@ -32,7 +32,7 @@ type clear struct {
 // openClear opens a multipart/signed (RFC 8551, Section 3.5.3). All of it is
 // held; the first part is hashed while it passes.
 func (r *reader) openClear(e *entity) (*origin, error) {
-	m := mediaType(e.header(), "")
+	m := r.types.of(e.header(), "")
 	protocol := strings.ToLower(strings.TrimSpace(m.Params["protocol"]))
 	c := &clear{r: r, e: e, micalg: m.Params["micalg"], ours: protocol == "application/pkcs7-signature" || protocol == "application/x-pkcs7-signature"}
 	body, err := r.record(e)
@@ -210,7 +210,7 @@ func (c *clear) signature() (func() io.Reader, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	m := mediaType(h.header, "")
+	m := c.r.types.of(h.header, "")
 	ok := slices.Contains(opaqueTypes, m.Type) || (strings.HasPrefix(m.Type, "application/") && extension(h.header, m) == ".p7s") ||
 		(c.ours && m.Type == "application/octet-stream")
 	body := part.from(int64(h.body))

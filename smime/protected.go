@@ -32,13 +32,9 @@ var userFacing = []string{
 }
 
 // protection returns the header protection of a content: "clear", "cipher", or "".
-func protection(inner *mimeraw.Header) string {
-	value, ok := inner.Get("Content-Type")
-	if !ok {
-		return ""
-	}
-	m, err := mimeraw.ParseMediaType(value)
-	if err != nil {
+func (t *mediaTypes) protection(inner *mimeraw.Header) string {
+	m, ok, err := t.read(inner)
+	if !ok || err != nil {
 		return ""
 	}
 	switch hp := strings.ToLower(m.Params["hp"]); hp {
@@ -75,8 +71,8 @@ func (r *reader) findProtected() {
 // protectedBy returns the protected fields of a content, nil when it has none, and
 // takes its From field for that of the sender.
 func (r *reader) protectedBy(inner *mimeraw.Header) (*mimeraw.Header, string) {
-	mode := protection(inner)
-	if mode == "" || recognise(inner) != kindOther {
+	mode := r.types.protection(inner)
+	if mode == "" || r.types.recognise(inner) != kindOther {
 		return nil, ""
 	}
 	fields := protectedFields(inner)
@@ -121,14 +117,14 @@ func (r *reader) settleProtected() {
 // told from one that was forwarded by its sender and its Message-ID.
 func (r *reader) unwrap() {
 	m := r.msg
-	media := mediaType(m.inner, "")
+	media := r.types.of(m.inner, "")
 	encoding := transferEncoding(m.inner)
 	_, attached := m.inner.Get("Content-Disposition")
 	if r.err != nil || media.Type != messageRFC822 || media.Params["forwarded"] != "" || attached || encoding == "base64" || encoding == "quoted-printable" {
 		return
 	}
 	wrapped := newHead(r.opts.MaxHeader)
-	if wrapped.read(bufio.NewReader(m.body.raw())) != nil || wrapped.marks > 0 || recognise(wrapped.header) != kindOther {
+	if wrapped.read(bufio.NewReader(m.body.raw())) != nil || wrapped.marks > 0 || r.types.recognise(wrapped.header) != kindOther {
 		return
 	}
 	fields := protectedFields(wrapped.header)

@@ -109,6 +109,7 @@ type reader struct {
 	msg    *Message
 	sender *sender
 	staged *staging // nil when there is none
+	types  mediaTypes
 	finish []func() // of each layer: takes its verdict
 	err    error    // why no more layers were opened
 	lent   lending
@@ -128,7 +129,7 @@ func (r *reader) peel(at origin) error {
 			r.msg.outer = e.header()
 			r.sender = newSender(r.msg.outer)
 		}
-		kind := recognise(e.header())
+		kind := r.types.recognise(e.header())
 		if r.err == nil && kind != kindOther && len(e.header().Values("Content-Type")) > 1 {
 			r.msg.Problems = append(r.msg.Problems, &StructureError{What: "there are several Content-Type fields"})
 		}

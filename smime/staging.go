@@ -67,7 +67,7 @@ func (r *reader) stage(inner *mimeraw.Header, raw []byte, marks int) (*staging, 
 
 // isLast reports whether an entity in a layer is not opened any more.
 func (r *reader) isLast(inner *mimeraw.Header) bool {
-	return recognise(inner) == kindOther || r.opts.OneLayer
+	return r.types.recognise(inner) == kindOther || r.opts.OneLayer
 }
 
 // expectFront returns what will stand in front of the body when the verdict is

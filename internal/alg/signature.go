@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"sync"
 
 	//lint:ignore SA1019 DSA signatures are read from old mail, never made
 	"crypto/dsa"
@@ -287,17 +288,33 @@ func (s Signature) Algorithm() (der.Algorithm, error) {
 	if s.Scheme == PSS {
 		return s.PSS.algorithm()
 	}
+	o, ok := hashedIDs()[hashedID{s.Scheme, s.Digest.Hash}]
+	switch {
+	case !ok:
+		return der.Algorithm{}, fmt.Errorf("%s with %s: %w", s.Name, s.Digest.Name, ErrUnknown)
+	case s.Scheme == PKCS1v15:
+		// RFC 5754, Section 3.2: the parameters are NULL.
+		return der.WithNull(o), nil
+	}
+	return der.Algorithm{OID: o}, nil
+}
+
+// A hashedID is what the identifier of a signature of a digest depends on.
+type hashedID struct {
+	scheme Scheme
+	hash   crypto.Hash
+}
+
+// hashedIDs are signatureIDs the other way round.
+var hashedIDs = sync.OnceValue(func() map[hashedID]oid.OID {
+	ids := make(map[hashedID]oid.OID)
 	for o, id := range signatureIDs {
-		if id.scheme == s.Scheme && id.hash == s.Digest.Hash && id.hash != 0 && o != oid.SHA1WithRSAISO {
-			if s.Scheme == PKCS1v15 {
-				// RFC 5754, Section 3.2: the parameters are NULL.
-				return der.WithNull(o), nil
-			}
-			return der.Algorithm{OID: o}, nil
+		if id.hash != 0 && o != oid.SHA1WithRSAISO {
+			ids[hashedID{id.scheme, id.hash}] = o
 		}
 	}
-	return der.Algorithm{}, fmt.Errorf("%s with %s: %w", s.Name, s.Digest.Name, ErrUnknown)
-}
+	return ids
+})
 
 // Sign signs a message, given as for Verify.
 func (s Signature) Sign(key crypto.Signer, message, digest []byte) ([]byte, error) {

@@ -56,11 +56,24 @@ func (f Field) Is(name string) bool {
 func (f Field) Value() string {
 	_, value := f.split()
 	value = bytes.Trim(value, " \t\r\n")
-	if bytes.IndexByte(value, '\n') >= 0 {
-		value = bytes.ReplaceAll(value, []byte("\r\n"), nil)
-		value = bytes.ReplaceAll(value, []byte("\n"), nil)
+	if bytes.IndexByte(value, '\n') < 0 {
+		return string(value)
 	}
-	return string(value)
+	var b strings.Builder
+	b.Grow(len(value))
+	for {
+		end := bytes.IndexByte(value, '\n')
+		if end < 0 {
+			b.Write(value)
+			return b.String()
+		}
+		line := value[:end]
+		if end > 0 && line[end-1] == '\r' {
+			line = line[:end-1]
+		}
+		b.Write(line)
+		value = value[end+1:]
+	}
 }
 
 // split returns the name (nil when it is not valid) and what follows the colon.

@@ -148,6 +148,12 @@ func (s *mediaScanner) params() map[string]string {
 // quoted reads a quoted string (RFC 5322, Section 3.2.4).
 func (s *mediaScanner) quoted(path bool) string {
 	s.i++
+	// Nearly all are as they stand.
+	if n := strings.IndexAny(s.s[s.i:], "\"\r\n\\"); n >= 0 && s.s[s.i+n] == '"' {
+		value := s.s[s.i : s.i+n]
+		s.i += n + 1
+		return value
+	}
 	var b strings.Builder
 	for i := s.i; i < len(s.s); i++ {
 		c := s.s[i]

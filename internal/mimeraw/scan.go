@@ -66,8 +66,12 @@ func (s *Scan) lines(p []byte) int {
 			s.advance(rest)
 			break
 		}
-		s.advance(rest[:j])
-		s.endLine()
+		if s.line == 0 && j > 0 && rest[j-1] == '\r' {
+			s.whole(rest[:j-1])
+		} else {
+			s.advance(rest[:j])
+			s.endLine()
+		}
 		rest = rest[j+1:]
 		n++
 	}
@@ -76,6 +80,16 @@ func (s *Scan) lines(p []byte) int {
 	}
 	s.sawBareLF = s.sawBareLF || bare
 	return n
+}
+
+// whole takes a line that ended in CRLF, at the start of one.
+func (s *Scan) whole(line []byte) {
+	if n := len(line); n > 0 {
+		s.longLine = s.longLine || n > maxTextLine
+		s.trailing = s.trailing || isBlank(line[n-1])
+		s.fromLine = s.fromLine || line[0] == fromPrefix[0] && bytes.HasPrefix(line, []byte(fromPrefix))
+	}
+	s.prev2, s.prev, s.any = '\r', '\n', true
 }
 
 // advance takes octets of the current line; p holds no LF.
