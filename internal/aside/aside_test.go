@@ -3,6 +3,7 @@ package aside
 import (
 	"runtime"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -46,6 +47,7 @@ func TestDo(t *testing.T) {
 				t.Errorf("f has not ended: %d", got)
 			}
 		}
+		time.Sleep(3 * restTime) // for those that wait for more
 		cost := (stacks() - before) / n
 		close(end)
 		for range n {
@@ -59,12 +61,18 @@ func TestDo(t *testing.T) {
 	}
 }
 
-// TestPanic has the caller panic.
+// TestPanic has the caller panic, and others go on.
 func TestPanic(t *testing.T) {
-	defer func() {
-		if p := recover(); p != "thrown" {
-			t.Errorf("%v", p)
-		}
-	}()
-	Do(func() { panic("thrown") })
+	for range 3 {
+		done := false
+		Do(func() { done = true })
+		func() {
+			defer func() {
+				if p := recover(); p != "thrown" || !done {
+					t.Errorf("%v, %t", p, done)
+				}
+			}()
+			Do(func() { panic("thrown") })
+		}()
+	}
 }
