@@ -51,7 +51,7 @@ type account struct {
 }
 
 func open(ctx context.Context, conf config.Account, s *shared) (_ *account, err error) {
-	a := &account{conf: conf, shared: s}
+	a := &account{conf: conf, shared: s, verdicts: newVerdicts()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -113,7 +113,7 @@ func (a *account) trust(ctx context.Context) (cms.Trust, error) {
 // judge is trust for recipients, whose paths are remembered.
 func (a *account) judge(ctx context.Context) (cms.Trust, error) {
 	return a.trusting(ctx, func(own []store.Authority) cms.Trust {
-		return &judge{memo: &a.verdicts, paths: func() cms.PathTrust { return a.paths(own) }, roots: own}
+		return &judge{memo: a.verdicts, paths: func() cms.PathTrust { return a.paths(own) }, roots: own}
 	})
 }
 

@@ -2,10 +2,10 @@ package account
 
 import (
 	"crypto/sha256"
-	"sync"
 	"time"
 
 	"github.com/postseal/postseal/cms"
+	"github.com/postseal/postseal/internal/recent"
 	"github.com/postseal/postseal/keystore/store"
 	"github.com/postseal/postseal/pki"
 )
@@ -14,42 +14,33 @@ import (
 // good, are used again. What is changed in the store counts at once.
 const remember = time.Minute
 
-// maxVerdicts bounds how many paths are remembered.
-const maxVerdicts = 1000
+// maxVerdicts is how many paths are remembered at least; see recent.Map.
+const maxVerdicts = 500
 
 // verdicts are certificates of recipients that a path leads to from a root, and
 // until when that is certain: to the end of the validity of the path, of what says
-// that nobody on it is revoked, or of the minute. The zero value is ready; it is
-// safe for concurrent use.
+// that nobody on it is revoked, or of the minute. They are safe for concurrent use.
 type verdicts struct {
-	mu   sync.Mutex
-	good map[[sha256.Size]byte]span
+	*recent.Map[[sha256.Size]byte, span]
+}
+
+func newVerdicts() verdicts {
+	return verdicts{recent.NewMap[[sha256.Size]byte, span](maxVerdicts)}
 }
 
 // A span is when a verdict holds.
 type span struct{ from, until time.Time }
 
 // holds reports whether a verdict is there for a time.
-func (v *verdicts) holds(about [sha256.Size]byte, at time.Time) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	s, ok := v.good[about]
+func (v verdicts) holds(about [sha256.Size]byte, at time.Time) bool {
+	s, ok := v.Get(about)
 	return ok && !at.Before(s.from) && at.Before(s.until)
-}
-
-func (v *verdicts) note(about [sha256.Size]byte, s span) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.good == nil || len(v.good) >= maxVerdicts {
-		v.good = make(map[[sha256.Size]byte]span)
-	}
-	v.good[about] = s
 }
 
 // A judge is a cms.Trust for recipients, which remembers good verdicts. It knows
 // nothing of revocation that comes with a message.
 type judge struct {
-	memo  *verdicts
+	memo  verdicts
 	paths func() cms.PathTrust // with roots
 	roots []store.Authority    // those that may change
 }
@@ -67,7 +58,7 @@ func (j *judge) TrustSigner(req *cms.TrustRequest) error {
 	}
 	err := paths.TrustSigner(req)
 	if err == nil && certain {
-		j.memo.note(about, s)
+		j.memo.Put(about, s)
 	}
 	return err
 }

@@ -89,7 +89,7 @@ func TestJudge(t *testing.T) {
 	trusted, other := authority(t), authority(t)
 	bob := person(t, trusted, "bob@example.org").Certificate
 	judged := 0
-	memo := &verdicts{}
+	memo := newVerdicts()
 	under := func(roots ...store.Authority) *judge {
 		return &judge{memo: memo, roots: roots, paths: func() cms.PathTrust {
 			judged++
@@ -162,13 +162,24 @@ func TestSpan(t *testing.T) {
 	}
 }
 
-// TestVerdictsLimit remembers no more than so many.
+// TestVerdictsLimit remembers so many, and not all.
 func TestVerdictsLimit(t *testing.T) {
-	v, now := &verdicts{}, time.Now()
-	for i := range maxVerdicts + 5 {
-		v.note([32]byte{byte(i), byte(i >> 8)}, span{now, now.Add(time.Minute)})
+	v, now := newVerdicts(), time.Now()
+	about := func(i int) [32]byte { return [32]byte{byte(i), byte(i >> 8)} }
+	const n = 5 * maxVerdicts
+	for i := range n {
+		v.Put(about(i), span{now, now.Add(time.Minute)})
 	}
-	if n := len(v.good); n == 0 || n > maxVerdicts {
-		t.Errorf("%d verdicts", n)
+	held := 0
+	for i := range n {
+		// The youngest first: what is found stays.
+		if there := v.holds(about(n-1-i), now); there {
+			held++
+		} else if i < maxVerdicts {
+			t.Errorf("verdict %d is not there", i)
+		}
+	}
+	if held > 2*maxVerdicts {
+		t.Errorf("%d verdicts", held)
 	}
 }
