@@ -25,6 +25,9 @@ func FromDER(content []byte) (OID, bool) {
 	if len(content) == 0 || len(content) > maxContent {
 		return "", false
 	}
+	if o, ok := frequents().fromDER[string(content)]; ok {
+		return o, true
+	}
 	var text [64]byte
 	out := text[:0]
 	for len(content) > 0 {
@@ -73,6 +76,9 @@ func appendArc(out, digits []byte) []byte {
 // AppendDER appends the content octets of o to dst. It reports false when o is
 // not an object identifier.
 func (o OID) AppendDER(dst []byte) ([]byte, bool) {
+	if der, ok := frequents().toDER[o]; ok {
+		return append(dst, der...), true
+	}
 	if out, ok := o.appendShort(dst); ok {
 		return out, true
 	}

@@ -72,3 +72,25 @@ func TestAppendShort(t *testing.T) {
 		t.Errorf("%d are short", some)
 	}
 }
+
+// What is looked up is what would be made.
+func TestFrequent(t *testing.T) {
+	seen := make(map[OID]bool)
+	for _, o := range frequent {
+		if seen[o] {
+			t.Errorf("%s is there twice", o)
+		}
+		seen[o] = true
+		der, ok := o.AppendDER(nil)
+		made, madeOK := o.appendAny(nil)
+		if !ok || !madeOK || !bytes.Equal(der, made) {
+			t.Errorf("%s: % x; want % x", o, der, made)
+		}
+		if back, backOK := FromDER(der); !backOK || back != o {
+			t.Errorf("% x is %s; want %s", der, back, o)
+		}
+		if back, backOK := FromDER(append(der, 1)); !backOK || back != o+".1" {
+			t.Errorf("%s with one arc more is %s", o, back)
+		}
+	}
+}
