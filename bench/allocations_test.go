@@ -13,9 +13,9 @@ import (
 // smallBounds are how often a small message may allocate, and how many KiB: about
 // a third above what it does.
 var smallBounds = map[string]struct{ count, kib float64 }{
-	"sign, RSA2048": {120, 16}, "verify, RSA2048": {400, 40}, "encrypt, RSA2048": {125, 18}, "decrypt, RSA2048": {220, 27},
-	"sign, P256": {190, 21}, "verify, P256": {400, 38}, "encrypt, P256": {145, 18}, "decrypt, P256": {240, 26},
-	"sign, Ed25519": {120, 15}, "verify, Ed25519": {390, 38},
+	"sign, RSA2048": {105, 14}, "verify, RSA2048": {285, 27}, "encrypt, RSA2048": {110, 16}, "decrypt, RSA2048": {175, 17},
+	"sign, P256": {180, 20}, "verify, P256": {285, 25}, "encrypt, P256": {135, 16}, "decrypt, P256": {190, 19},
+	"sign, Ed25519": {105, 13}, "verify, Ed25519": {275, 24},
 }
 
 // TestSmallAllocations keeps what a small message allocates low: what the collector

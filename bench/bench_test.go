@@ -67,6 +67,14 @@ func TestRow(t *testing.T) {
 	}
 }
 
+func TestSmallCells(t *testing.T) {
+	s := small{Name: "sign", Rate: 20_000, KeyRate: 30_000, Bare: 25_000, All: 36_000, BareAll: 50_000, Allocs: 77, Octets: 2048}
+	cells := s.cells()
+	if len(cells) != len(smallHeads) || cells[3] != "50 %" || cells[5] != "10 µs, 20 %" || cells[7] != "1.8 (2.0)" {
+		t.Errorf("the cells are %q", cells)
+	}
+}
+
 func TestMedian(t *testing.T) {
 	if m := median([]run{{Wall: 5}, {Wall: 1}, {Wall: 3}}); m.Wall != 3 {
 		t.Errorf("the median is %v", m.Wall)

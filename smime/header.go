@@ -139,7 +139,10 @@ func contentFields(h *mimeraw.Header, content bool) *mimeraw.Header {
 func outerHeader(h *mimeraw.Header) []byte {
 	out := &mimeraw.Header{Fields: make([]mimeraw.Field, 0, len(h.Fields))}
 	version := false
-	for _, f := range contentFields(h, false).Fields {
+	for _, f := range h.Fields {
+		if isContent(f) {
+			continue
+		}
 		if f.Is("MIME-Version") {
 			if version {
 				continue

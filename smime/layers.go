@@ -22,15 +22,13 @@ type entityWriter struct {
 // opaque returns the fields of an application/pkcs7-mime or alike: RFC 8551,
 // Section 3.2.
 func opaque(mimeType, smimeType, file string) []byte {
-	var b strings.Builder
-	b.WriteString("Content-Type: " + mimeType)
+	b := append(make([]byte, 0, 256), "Content-Type: "+mimeType...)
 	if smimeType != "" {
-		b.WriteString("; smime-type=" + smimeType)
+		b = append(b, "; smime-type="+smimeType...)
 	}
-	b.WriteString(";\r\n name=\"" + file + "\"\r\n")
-	b.WriteString("Content-Transfer-Encoding: base64\r\n")
-	b.WriteString("Content-Disposition: attachment; filename=\"" + file + "\"\r\n")
-	return []byte(b.String())
+	b = append(b, ";\r\n name=\""+file+"\"\r\n"...)
+	b = append(b, "Content-Transfer-Encoding: base64\r\n"...)
+	return append(b, "Content-Disposition: attachment; filename=\""+file+"\"\r\n"...)
 }
 
 const pkcs7MIME = "application/pkcs7-mime"
@@ -138,7 +136,8 @@ func (w *clearWriter) Write(p []byte) (int, error) {
 // Close adds the signature.
 func (w *clearWriter) Close() error {
 	// RFC 2046, Section 5.1.1: the line end before the delimiter is no content.
-	tail := append([]byte("\r\n--"+w.boundary+"\r\n"), opaque("application/pkcs7-signature", "", "smime.p7s")...)
+	tail := append(make([]byte, 0, 512), "\r\n--"+w.boundary+"\r\n"...)
+	tail = append(tail, opaque("application/pkcs7-signature", "", "smime.p7s")...)
 	if err := writeAll(w.dst, append(tail, "\r\n"...)); err != nil {
 		return err
 	}

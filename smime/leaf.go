@@ -23,7 +23,7 @@ type partHead struct {
 // depends on the body.
 func (c *cleaner) startBody(p partHead) error {
 	m, encoding := new(mediaTypes).of(p.header, p.fallback), transferEncoding(p.header)
-	_, typed := p.header.Get("Content-Type")
+	typed := p.header.Has("Content-Type")
 	untyped := p.root && !typed
 	if untyped {
 		p.typeParam = c.opts.typeParam
@@ -62,7 +62,7 @@ func (c *cleaner) startLeaf(p partHead, m mimeraw.MediaType, encoding string, gu
 	if guessType {
 		return c.startGuess(p, m)
 	}
-	if _, typed := p.header.Get("Content-Type"); p.root && !typed {
+	if p.root && !p.header.Has("Content-Type") {
 		p.setType("us-ascii")
 	}
 	// RFC 2046, Section 5.2.1: messages in messages cannot be encoded.
@@ -201,7 +201,7 @@ type guess struct {
 }
 
 func (c *cleaner) startGuess(p partHead, m mimeraw.MediaType) error {
-	_, typed := p.header.Get("Content-Type")
+	typed := p.header.Has("Content-Type")
 	g := &guess{c: c, part: p, media: m, encode: c.opts.encode, untyped: p.root && !typed}
 	c.leaf = guessLeaf{mimeraw.NewCRLFWriter(g), g}
 	if c.opts.survey != nil {

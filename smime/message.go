@@ -3,6 +3,7 @@ package smime
 import (
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/emersion/go-message/textproto"
 
@@ -126,7 +127,7 @@ func (m *Message) front() (head []byte, whole bool) {
 func (m *Message) setInner(h *mimeraw.Header, marks int) {
 	m.inner = h
 	m.bare = len(h.Fields) == 0 && h.Separator == nil
-	m.pure = h.Separator != nil && marks == 0 && len(contentFields(h, false).Fields) == 0
+	m.pure = h.Separator != nil && marks == 0 && !slices.ContainsFunc(h.Fields, func(f mimeraw.Field) bool { return !isContent(f) })
 }
 
 // writeWithout is WriteTo without the elements that repeat hidden fields in the

@@ -204,7 +204,7 @@ func (m *messageWriter) startBody() error {
 		}
 		m.body = &chain{c, ends}
 	} else {
-		if _, typed := fields.Get("Content-Type"); !typed {
+		if !fields.Has("Content-Type") {
 			fields.Fields = append([]mimeraw.Field{{Raw: []byte("Content-Type: text/plain; charset=us-ascii" + m.parted.typeParam + "\r\n")}}, fields.Fields...)
 		}
 		m.body = &chain{mimeraw.NewCRLFWriter(m.layer), []func() error{m.layer.Close}}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -312,6 +313,11 @@ func (h *Header) Get(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// Has reports whether there is a field with the given name.
+func (h *Header) Has(name string) bool {
+	return slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Is(name) })
 }
 
 // Values returns the values of all fields with the given name, in their order.
