@@ -73,6 +73,7 @@ func FuzzClient(f *testing.F) {
 	up := mailtest.NewServer(f, nil)
 	front := newPair(f)
 	p := proxyOf(f, w, mailtest.Rules(f, requireAll()))
+	p.rest = time.Microsecond // go-smtp goes where it may
 	p.MaxMessage, p.Idle = 1<<20, 2*time.Second
 	p.Connect = func(ctx context.Context) (net.Conn, bool, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", up.Addr)
