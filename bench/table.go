@@ -21,6 +21,9 @@ func (r *rowOut) fastest() *peerOut {
 }
 
 func seconds(d time.Duration) string {
+	if d < 20*time.Millisecond {
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
 	if d < time.Second {
 		return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond))
 	}
