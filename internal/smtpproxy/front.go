@@ -330,7 +330,7 @@ func (f *front) Write(p []byte) (int, error) {
 // printable replaces control characters within a line: go-smtp repeats what a
 // client has said, and a CR could make two replies of one.
 func printable(line []byte) {
-	for i, c := range bytes.TrimRight(line, "\r\n") {
+	for i, c := range bytes.TrimSuffix(line, []byte("\r\n")) {
 		if c < ' ' || c == 0x7f {
 			line[i] = '?'
 		}

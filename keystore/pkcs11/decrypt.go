@@ -47,7 +47,7 @@ func (k *RSAKey) Decrypt(_ io.Reader, ciphertext []byte, opts crypto.DecrypterOp
 // the padding off. In the second case an error may be about the padding.
 func (k *RSAKey) decrypt(ciphertext []byte, padded mechanism) (plain []byte, raw bool, err error) {
 	mechanisms := []mechanism{{id: ckmRSAX509}, padded}
-	if flags, flagErr := k.t.mod.api.MechanismFlags(k.t.slotNow(), ckmRSAX509); flagErr != nil || flags&ckfDecrypt == 0 {
+	if flags, flagErr := k.t.mod.api.MechanismFlags(k.t.seen.Load().slot, ckmRSAX509); flagErr != nil || flags&ckfDecrypt == 0 {
 		mechanisms = mechanisms[1:]
 	}
 	err = k.run(func(s *session, o object) error {

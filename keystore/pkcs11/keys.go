@@ -373,5 +373,5 @@ func (k *key) showPIN(s *session) error {
 	if !k.ref.always {
 		return nil
 	}
-	return k.t.login(s.h, ckuContextSpecific, "key "+k.ref.name()+" on token "+quote(k.t.info.Label))
+	return k.t.login(s.h, ckuContextSpecific, "key "+k.ref.name()+" on token "+quote(k.t.seen.Load().info.Label))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/postseal/postseal/keystore"
 )
@@ -18,7 +19,7 @@ type Token struct {
 	uri  *URI
 	pin  keystore.Passphrase
 	mod  *module
-	info TokenInfo // as it was when it was opened
+	seen atomic.Pointer[foundToken] // as it was when it was found last: it may come back in another slot
 
 	places chan struct{} // one for each operation under way
 	pinMu  sync.Mutex    // held while the PIN is asked for and shown
@@ -27,7 +28,6 @@ type Token struct {
 	closed        bool
 	connected     bool
 	authenticated bool
-	slot          uint
 	anchor        handle     // is open as long as the token is there, so that the login stays
 	idle          []*session // open and not in use
 	generation    uint64     // counts the losses of token or login
@@ -48,8 +48,8 @@ func newToken(m *module, u *URI, pin keystore.Passphrase, sessions int) (*Token,
 	return t, t.connect(u)
 }
 
-// Info tells what token it is, as it was when it was opened.
-func (t *Token) Info() TokenInfo { return t.info }
+// Info tells what token it is, as it was when it was found last.
+func (t *Token) Info() TokenInfo { return t.seen.Load().info }
 
 // Close closes the sessions with the token, after the operations under way, and
 // logs out if nobody else in this process uses the token. The keys cannot be
@@ -100,7 +100,8 @@ func (t *Token) connect(u *URI) error {
 	if t.anchor, err = t.mod.api.OpenSession(found[0].slot); err != nil {
 		return called("C_OpenSession", err)
 	}
-	t.slot, t.info, t.connected, t.authenticated = found[0].slot, found[0].info, true, false
+	t.seen.Store(&found[0])
+	t.connected, t.authenticated = true, false
 	return nil
 }
 
@@ -134,12 +135,12 @@ func (t *Token) session(login bool) (*session, uint64, error) {
 	}
 	if !t.connected {
 		// The same token, maybe in another slot.
-		if err := t.connect(t.info.URI()); err != nil {
+		if err := t.connect(t.seen.Load().info.URI()); err != nil {
 			return nil, t.generation, err
 		}
 	}
-	if login && t.info.LoginRequired && !t.authenticated {
-		if err := t.login(t.anchor, ckuUser, "token "+quote(t.info.Label)); err != nil {
+	if login && t.seen.Load().info.LoginRequired && !t.authenticated {
+		if err := t.login(t.anchor, ckuUser, "token "+quote(t.seen.Load().info.Label)); err != nil {
 			return nil, t.generation, err
 		}
 		t.authenticated = true
@@ -149,7 +150,7 @@ func (t *Token) session(login bool) (*session, uint64, error) {
 		t.idle = t.idle[:n-1]
 		return s, t.generation, nil
 	}
-	h, err := t.mod.api.OpenSession(t.slot)
+	h, err := t.mod.api.OpenSession(t.seen.Load().slot)
 	if err != nil {
 		return nil, t.generation, called("C_OpenSession", err)
 	}
@@ -205,7 +206,8 @@ func (t *Token) lost(generation uint64, err error) bool {
 func (t *Token) login(s handle, user uint, what string) error {
 	t.pinMu.Lock()
 	defer t.pinMu.Unlock()
-	if t.info.PINPad {
+	seen := t.seen.Load()
+	if seen.info.PINPad {
 		err := t.mod.api.Login(s, user, nil)
 		if isOneOf(err, rvUserAlreadyLoggedIn) && user == ckuUser {
 			return nil
@@ -215,14 +217,14 @@ func (t *Token) login(s handle, user uint, what string) error {
 	if t.pin == nil {
 		return keystore.ErrPassphraseNeeded
 	}
-	if _, flags, err := t.mod.api.Token(t.slot); err == nil && flags&ckfUserPINFinalTry != 0 {
+	if _, flags, err := t.mod.api.Token(seen.slot); err == nil && flags&ckfUserPINFinalTry != 0 {
 		what += ", the last try before it locks"
 	}
 	pin, err := t.pin(what)
 	if err != nil {
 		return fmt.Errorf("asking for the PIN: %w", err)
 	}
-	name := t.info.URI().String()
+	name := seen.info.URI().String()
 	if t.mod.pins.wasRefused(name, pin) {
 		return keystore.ErrPassphrase
 	}
@@ -248,16 +250,9 @@ func (t *Token) keyError(err error) error {
 	if err == nil || errors.As(err, new(*KeyError)) {
 		return err
 	}
-	return &KeyError{Name: t.info.URI().Name(), Err: exported(err)}
+	return &KeyError{Name: t.seen.Load().info.URI().Name(), Err: exported(err)}
 }
 
 // quote makes a label fit for people, who get to see it when they are asked for
 // a PIN.
 func quote(label string) string { return strconv.QuoteToGraphic(label) }
-
-// slotNow is the slot in which the token was seen last.
-func (t *Token) slotNow() uint {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.slot
-}
