@@ -113,6 +113,13 @@ func (f *front) Close() error {
 
 // Read implements net.Conn.
 func (f *front) Read(p []byte) (n int, err error) {
+	select {
+	case <-f.closed:
+		// go-smtp goes on with what it can read, and would begin another message in a
+		// session that is none any more.
+		return 0, net.ErrClosed
+	default:
+	}
 	if f.err == nil {
 		switch f.what {
 		case readText:

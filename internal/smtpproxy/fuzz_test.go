@@ -68,6 +68,7 @@ func FuzzClient(f *testing.F) {
 		f.Add(i, []byte("x\r\n.\r\nBDAT 3 LAST\r\na\r\n\n.\nMAIL FROM:<\"a> b\"@x> SIZE=1\r\nRCPT TO:<dave@elsewhere.test>\r\n.\r\n"))
 		f.Add(i, []byte("YWxpY2U=\r\nc2VjcmV0\r\n*\r\nEHLO y\r\nSTARTTLS\r\nNOOP\r\nVRFY x\r\nBDAT 4294967295\r\nx"))
 		f.Add(i, []byte("EHLO a\r b\r\nHELO \r\r\r\nNOOP\r\r\n"))
+		f.Add(i, []byte("x\nx\nx\nx\nBDAT 3 LAST\na\nMAIL FROM:<alice@example.org>\nRCPT TO:<bob@example.org>\nBDAT 1\n"))
 		f.Add(i, []byte("Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n\r\nclear secret\r\n.\r\n"))
 	}
 	w := mailtest.NewWorld(f, "alice", "bob")
