@@ -174,13 +174,7 @@ const (
 
 // header cuts the lines into fields.
 func (r *headerReader) header(separator []byte) *Header {
-	h := &Header{Fields: make([]Field, len(r.starts)), Separator: separator}
-	end := len(r.raw) - len(separator)
-	for i := len(r.starts) - 1; i >= 0; i-- {
-		h.Fields[i].Raw = r.raw[r.starts[i]:end:end]
-		end = r.starts[i]
-	}
-	return h
+	return cut(r.raw, r.starts, len(r.raw)-len(separator), separator)
 }
 
 // dropMarks skips a byte order mark and an mbox separator line.
