@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/des"
 	"crypto/pbkdf2"
@@ -58,6 +59,8 @@ const (
 	p12WeakIterations = 10_000
 )
 
+const weakKeySize = 24 // octets of a triple DES key
+
 // EncodePKCS12 returns id, with its Chain, as a PKCS#12 file (RFC 7292) with
 // AES-256-CBC, PBKDF2 with HMAC-SHA-256 and a MAC with SHA-256, which current
 // software reads; each of them asks for 100,000 iterations. Keys of all kinds
@@ -98,7 +101,7 @@ func encodePKCS12(id Identity, password string, form PKCS12Form, iterations int)
 		return nil, &UnsupportedError{What: fmt.Sprintf("writing a key of type %T", id.Key)}
 	}
 	defer clear(plain)
-	w := p12Writer{password: []byte(password), form: form, iterations: iterations}
+	w := p12Writer{password: []byte(password), form: form, iterations: iterations, weakKey: commonKey}
 	return w.pfx(plain, id)
 }
 
@@ -107,6 +110,7 @@ type p12Writer struct {
 	password   []byte
 	form       PKCS12Form
 	iterations int
+	weakKey    func(passphrase []byte, iterations int) (salt, key []byte) // commonKey, but for tests
 }
 
 func sequence(b *der.Builder, f func(b *der.Builder)) { b.AddASN1(asn1.SEQUENCE, f) }
@@ -253,9 +257,9 @@ func (w *p12Writer) encrypt(plain []byte) (der.Algorithm, []byte, error) {
 		// RFC 9579, Section 5: the password in PBKDF2 is UTF-8.
 		return alg.EncryptPBES2(plain, w.password, w.iterations)
 	}
-	salt := randomOctets(8)
 	form := bmpForms(w.password)[0]
-	block, err := des.NewTripleDESCipher(pkcs12Key(sha1.New, forKey, form, salt, w.iterations, 24))
+	salt, key := w.weakKey(form, w.iterations)
+	block, err := des.NewTripleDESCipher(key)
 	if err != nil {
 		return der.Algorithm{}, nil, err
 	}
@@ -269,6 +273,18 @@ func (w *p12Writer) encrypt(plain []byte) (der.Algorithm, []byte, error) {
 		})
 	})
 	return der.Algorithm{OID: oid.P123DES3, Parameters: params}, out, err
+}
+
+// commonKey draws a salt, and derives a triple DES key that GnuPG 2.2 derives
+// from it too: PKCS12Weak3DES is there for that above all.
+func commonKey(passphrase []byte, iterations int) (salt, key []byte) {
+	for {
+		salt = randomOctets(8)
+		key = pkcs12Key(sha1.New, forKey, passphrase, salt, iterations, weakKeySize)
+		if bytes.Equal(key, gnupgKey(sha1.New, forKey, passphrase, salt, iterations, weakKeySize)) {
+			return salt, key
+		}
+	}
 }
 
 // mac writes a MacData (RFC 7292, Section 4) of what was written.

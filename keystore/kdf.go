@@ -138,6 +138,21 @@ const (
 // pkcs12Key is the key derivation of RFC 7292, Appendix B.2. The passphrase is
 // a BMPString with its terminator.
 func pkcs12Key(newHash func() hash.Hash, purpose byte, passphrase, salt []byte, iterations, size int) []byte {
+	fill := func(dst []byte, sum *big.Int) { sum.FillBytes(dst) }
+	return pkcs12KeyBy(fill, newHash, purpose, passphrase, salt, iterations, size)
+}
+
+// gnupgKey is pkcs12Key as GnuPG up to 2.2 computes it: a sum that begins with
+// zeros (one in 256 does) is stored without them, at the start of its block,
+// whose last octets stay what they were. It is the same for keys of one digest,
+// and differs for about one triple DES key in 128.
+func gnupgKey(newHash func() hash.Hash, purpose byte, passphrase, salt []byte, iterations, size int) []byte {
+	shift := func(dst []byte, sum *big.Int) { copy(dst, sum.Bytes()) }
+	return pkcs12KeyBy(shift, newHash, purpose, passphrase, salt, iterations, size)
+}
+
+// pkcs12KeyBy is pkcs12Key with the function that stores a sum in its block.
+func pkcs12KeyBy(store func(dst []byte, sum *big.Int), newHash func() hash.Hash, purpose byte, passphrase, salt []byte, iterations, size int) []byte {
 	h := newHash()
 	v := h.BlockSize()
 	block := append(repeatTo(salt, v), repeatTo(passphrase, v)...)
@@ -166,7 +181,7 @@ func pkcs12Key(newHash func() hash.Hash, purpose byte, passphrase, salt []byte, 
 		b.Add(b, one)
 		for i := 0; i < len(block); i += v {
 			sum := new(big.Int).SetBytes(block[i : i+v])
-			sum.Add(sum, b).Mod(sum, mod).FillBytes(block[i : i+v])
+			store(block[i:i+v], sum.Add(sum, b).Mod(sum, mod))
 		}
 	}
 }

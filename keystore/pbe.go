@@ -8,6 +8,7 @@ import (
 	"crypto/md5"
 	"crypto/rc4"
 	"crypto/sha1"
+	"errors"
 	"hash"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -23,7 +24,7 @@ import (
 // lengths. Whatever does not turn out to be a SEQUENCE was decrypted with a
 // wrong passphrase.
 func decryptObject(a der.Algorithm, data, passphrase []byte, inPKCS12 bool, w *work) ([]byte, error) {
-	decrypt, isBMP, err := scheme(a)
+	ways, isBMP, err := scheme(a)
 	if err != nil {
 		return nil, err
 	}
@@ -31,27 +32,34 @@ func decryptObject(a der.Algorithm, data, passphrase []byte, inPKCS12 bool, w *w
 	if isBMP {
 		forms = bmpForms(passphrase)
 	}
-	return tryForms(forms, func(form []byte) ([]byte, error) {
-		plain, err := decrypt(data, form, w)
-		if err != nil {
-			return nil, err
+	var object []byte
+	for _, decrypt := range ways {
+		object, err = tryForms(forms, func(form []byte) ([]byte, error) {
+			plain, err := decrypt(data, form, w)
+			if err != nil {
+				return nil, err
+			}
+			object, err := ber.Normalize(plain, maxDepth)
+			if err != nil || len(object) == 0 || object[0] != byte(asn1.SEQUENCE) {
+				return nil, ErrPassphrase
+			}
+			return object, nil
+		})
+		if !errors.Is(err, ErrPassphrase) {
+			break
 		}
-		object, err := ber.Normalize(plain, maxDepth)
-		if err != nil || len(object) == 0 || object[0] != byte(asn1.SEQUENCE) {
-			return nil, ErrPassphrase
-		}
-		return object, nil
-	})
+	}
+	return object, err
 }
 
 type decrypter func(data, passphrase []byte, w *work) ([]byte, error)
 
-// scheme returns how to decrypt by a password-based encryption scheme, and
-// whether that takes the passphrase as a BMPString.
-func scheme(a der.Algorithm) (d decrypter, isBMP bool, err error) {
+// scheme returns how to decrypt by a password-based encryption scheme, in the
+// order to try, and whether that takes the passphrase as a BMPString.
+func scheme(a der.Algorithm) (ways []decrypter, isBMP bool, err error) {
 	if a.OID == oid.PBES2 {
-		d, err = readPBES2(a.Parameters)
-		return d, false, err
+		d, err := readPBES2(a.Parameters)
+		return []decrypter{d}, false, err
 	}
 	p12, isBMP := pkcs12Schemes[a.OID]
 	old, ok := pbes1Schemes[a.OID]
@@ -59,10 +67,14 @@ func scheme(a der.Algorithm) (d decrypter, isBMP bool, err error) {
 		return nil, false, &UnsupportedError{"encryption scheme", a.OID}
 	}
 	salt, iterations, err := readPBEParams(a.Parameters)
-	if isBMP {
-		return p12.decrypter(salt, iterations), true, err
+	if !isBMP {
+		return []decrypter{old.decrypter(salt, iterations)}, false, err
 	}
-	return old.decrypter(salt, iterations), false, err
+	ways = []decrypter{p12.decrypter(pkcs12Key, salt, iterations)}
+	if p12.keyLen > sha1.Size {
+		ways = append(ways, p12.decrypter(gnupgKey, salt, iterations))
+	}
+	return ways, true, err
 }
 
 // readPBEParams reads PBEParameter (RFC 8018, Appendix A.3), which is also
@@ -96,7 +108,10 @@ var pkcs12Schemes = map[oid.OID]pkcs12Scheme{
 	oid.P12RC240:  {5, rc2Block(40)},
 }
 
-func (s pkcs12Scheme) decrypter(salt []byte, iterations int64) decrypter {
+// A derivation is pkcs12Key or gnupgKey.
+type derivation func(newHash func() hash.Hash, purpose byte, passphrase, salt []byte, iterations, size int) []byte
+
+func (s pkcs12Scheme) decrypter(derive derivation, salt []byte, iterations int64) decrypter {
 	return func(data, passphrase []byte, w *work) ([]byte, error) {
 		// A key of more than a digest costs all iterations again; so does the IV.
 		blocks := int64((s.keyLen+sha1.Size-1)/sha1.Size + 1)
@@ -106,7 +121,7 @@ func (s pkcs12Scheme) decrypter(salt []byte, iterations int64) decrypter {
 		if err := w.spend(iterations * blocks); err != nil {
 			return nil, err
 		}
-		key := pkcs12Key(sha1.New, forKey, passphrase, salt, int(iterations), s.keyLen)
+		key := derive(sha1.New, forKey, passphrase, salt, int(iterations), s.keyLen)
 		if s.block == nil {
 			stream, err := rc4.NewCipher(key)
 			if err != nil {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/sha1"
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/postseal/postseal/internal/alg"
 )
 
 // peerFile writes identities for a peer to read.
@@ -117,34 +121,89 @@ func TestKeytool(t *testing.T) {
 	}
 }
 
-func TestGpgsm(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
+// A gpgsm is one home folder of gpgsm.
+type gpgsm struct{ dir, home string }
+
+func newGpgsm(t *testing.T) gpgsm {
+	t.Helper()
 	if _, err := exec.LookPath("gpgsm"); err != nil {
 		missing(t, "gpgsm")
 	}
-	// Its version 2.2 reads the old ciphers only.
-	file, id := peerFile(t, dir, "RSA2048", PKCS12Weak3DES)
-	home := filepath.Join(dir, "home")
-	if err := os.Mkdir(home, 0o700); err != nil {
+	dir := t.TempDir()
+	g := gpgsm{dir, filepath.Join(dir, "home")}
+	if err := os.Mkdir(g.home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	gpgsm := func(args ...string) {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		args = append([]string{"--homedir", home, "--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}, args...)
-		cmd := exec.CommandContext(ctx, "gpgsm", args...)
-		cmd.Stdin = bytes.NewReader([]byte("secret\n"))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("gpgsm %v: %v\n%s", args, err, out)
+	t.Cleanup(func() { run(t, dir, "gpgconf", "--homedir", g.home, "--kill", "all") })
+	return g
+}
+
+func (g gpgsm) run(args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	args = append([]string{"--homedir", g.home, "--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}, args...)
+	cmd := exec.CommandContext(ctx, "gpgsm", args...)
+	cmd.Stdin = bytes.NewReader([]byte("secret\n"))
+	return cmd.CombinedOutput()
+}
+
+func TestGpgsm(t *testing.T) {
+	t.Parallel()
+	g := newGpgsm(t)
+	// Its version 2.2 reads the old ciphers only.
+	file, id := peerFile(t, g.dir, "RSA2048", PKCS12Weak3DES)
+	if out, err := g.run("--import", file); err != nil {
+		t.Fatalf("gpgsm --import: %v\n%s", err, out)
+	}
+	exported := filepath.Join(g.dir, "out.p12")
+	if out, err := g.run("--output", exported, "--export-secret-key-p12", "alice@example.test"); err != nil {
+		t.Fatalf("gpgsm --export-secret-key-p12: %v\n%s", err, out)
+	}
+	wantPeer(t, "gpgsm", readFileT(t, exported), id)
+}
+
+// TestGpgsmDerivation writes files with salts from which gpgsm 2.2 derives
+// another key than all others do. We read both, gpgsm the one or, once it has
+// been mended, the other.
+func TestGpgsmDerivation(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	_, id := peerFile(t, dir, "RSA2048", PKCS12Weak3DES)
+	plain, err := alg.MarshalPrivateKey(id.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := 0
+	for name, derive := range map[string]derivation{"theirs": gnupgKey, "all others'": pkcs12Key} {
+		differing := func(passphrase []byte, iterations int) (salt, key []byte) {
+			for n := uint64(1); ; n++ {
+				salt = binary.BigEndian.AppendUint64(nil, n)
+				key = derive(sha1.New, forKey, passphrase, salt, iterations, weakKeySize)
+				if !bytes.Equal(gnupgKey(sha1.New, forKey, passphrase, salt, iterations, weakKeySize),
+					pkcs12Key(sha1.New, forKey, passphrase, salt, iterations, weakKeySize)) {
+					return salt, key
+				}
+			}
+		}
+		w := p12Writer{password: []byte("secret"), form: PKCS12Weak3DES, iterations: 100, weakKey: differing}
+		data, err := w.pfx(plain, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantPeer(t, name, data, id)
+		file := filepath.Join(dir, "differing.p12")
+		writeFile(t, file, data)
+		if _, err := newGpgsm(t).run("--import", file); err == nil {
+			reads++
+		}
+		out, err := exec.Command("openssl", "pkcs12", "-legacy", "-in", file, "-passin", "pass:secret", "-noenc").CombinedOutput()
+		if (err == nil) != (name != "theirs") {
+			t.Errorf("openssl reads a file with the key %s: %v\n%s", name, err, out)
 		}
 	}
-	defer run(t, dir, "gpgconf", "--homedir", home, "--kill", "all")
-	gpgsm("--import", file)
-	out := filepath.Join(dir, "out.p12")
-	gpgsm("--output", out, "--export-secret-key-p12", "alice@example.test")
-	wantPeer(t, "gpgsm", readFileT(t, out), id)
+	if reads != 1 {
+		t.Errorf("gpgsm reads %d of the two files", reads)
+	}
 }
 
 func TestGoPKCS12(t *testing.T) {
