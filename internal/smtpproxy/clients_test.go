@@ -175,7 +175,8 @@ func TestClientLogins(t *testing.T) {
 		return nil
 	}
 	at := serveMode(t, p, h, tls.StartTLS)
-	for i, program := range programs {
+	for _, program := range programs {
+		i := len(up.Logins())
 		if err := program.run(t, at, tls.StartTLS, h.CA, "alice", "bob@example.org"); err != nil {
 			t.Errorf("%s: %v", program.name, err)
 			continue
