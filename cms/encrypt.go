@@ -221,7 +221,7 @@ func (t *cbcTransform) small(content []byte) ([]byte, error) {
 }
 
 func (t *cbcTransform) finish() error {
-	return t.flush(t.padding(len(t.buf.Buf))...)
+	return t.flush(t.padding(t.Buffered())...)
 }
 
 func (t *cbcTransform) size(n int64) int64 {

@@ -23,9 +23,7 @@ type ContentHash struct {
 	size   int64
 	noHead bool // the head is not needed
 
-	// Large content is gathered in blocks, and hashed beside the writer.
-	queue *stage.Queue
-	block *stage.Block // being gathered; nil while the content is small
+	worker *stage.Writer // hashes large content; nil while the content is small
 }
 
 // A hashState is one digest of the content.
@@ -70,49 +68,31 @@ func (c *ContentHash) Write(p []byte) (int, error) {
 	default:
 		c.head = nil
 	}
-	if c.block == nil && (c.size <= headSize || !stage.Parallel() || len(c.states) == 0) {
-		c.update(p)
-	} else {
-		c.gather(p)
+	if c.worker == nil && (c.size <= headSize || !stage.Parallel() || len(c.states) == 0) {
+		return len(p), c.update(p)
 	}
-	return len(p), nil
+	if c.worker == nil {
+		c.worker = stage.NewWorker(chunkSize, c.update, nil)
+	}
+	return c.worker.Write(p)
 }
 
-// update hashes content.
-func (c *ContentHash) update(p []byte) {
+// update hashes content, which never fails.
+func (c *ContentHash) update(p []byte) error {
 	for _, s := range c.states {
 		s.Write(p)
 	}
-}
-
-// gather takes content into blocks.
-func (c *ContentHash) gather(p []byte) {
-	for len(p) > 0 {
-		if c.block == nil {
-			c.block = stage.Get()
-			c.queue = stage.NewQueue(func(p []byte) error {
-				c.update(p)
-				return nil
-			}, nil)
-		}
-		n := min(len(p), chunkSize-len(c.block.Buf))
-		c.block.Buf = append(c.block.Buf, p[:n]...)
-		if p = p[n:]; len(c.block.Buf) < chunkSize {
-			continue
-		}
-		_ = c.queue.Add(c.block) // hashing never fails
-		c.block = c.queue.Empty()
-	}
+	return nil
 }
 
 // settle brings the hashes up to all that was written.
 func (c *ContentHash) settle() {
-	if c.block == nil {
+	if c.worker == nil {
 		return
 	}
-	_ = c.queue.Last(c.block)
-	c.queue.Stop()
-	c.block = nil
+	_ = c.worker.Flush() // hashing never fails
+	c.worker.Stop()
+	c.worker = nil
 }
 
 // whole returns the content when it is small.

@@ -269,9 +269,8 @@ func (t *plainTransform) size(n int64) int64 { return n }
 // beside the writer: while some chunks are in the cipher, the next one is gathered
 // and those before are written.
 type chunker struct {
-	process func(chunk []byte) error // in place; all but the last have chunkSize octets
-	buf     *stage.Block             // being gathered
-	queue   *stage.Queue
+	*stage.Writer                          // nil before start
+	process       func(chunk []byte) error // in place; all but the last have chunkSize octets
 }
 
 // chunkSize is how much is worked on at a time, in octets: a multiple of every
@@ -279,25 +278,7 @@ type chunker struct {
 var chunkSize = stage.Size
 
 func (c *chunker) start(out io.Writer) {
-	c.buf = stage.Get()
-	c.queue = stage.NewQueue(c.process, stage.To(out))
-}
-
-func (c *chunker) Write(p []byte) (int, error) {
-	total := len(p)
-	for len(p) > 0 {
-		n := min(chunkSize-len(c.buf.Buf), len(p))
-		c.buf.Buf = append(c.buf.Buf, p[:n]...)
-		p = p[n:]
-		if len(c.buf.Buf) == chunkSize {
-			err := c.queue.Add(c.buf)
-			c.buf = c.queue.Empty()
-			if err != nil {
-				return 0, err
-			}
-		}
-	}
-	return total, nil
+	c.Writer = stage.NewWorker(chunkSize, c.process, stage.To(out))
 }
 
 func (c *chunker) small(content []byte) ([]byte, error) { return content, c.process(content) }
@@ -305,10 +286,8 @@ func (c *chunker) small(content []byte) ([]byte, error) { return content, c.proc
 // flush processes and writes all that has been gathered, the last of which tail
 // makes complete.
 func (c *chunker) flush(tail ...byte) error {
-	c.buf.Buf = append(c.buf.Buf, tail...)
-	err := c.queue.Last(c.buf)
-	c.queue.Stop()
-	c.buf = nil
+	err := c.Flush(tail...)
+	c.Stop()
 	return err
 }
 

@@ -2,29 +2,39 @@ package stage
 
 import "io"
 
-// A Writer gathers what is written in blocks. While some go to their
-// destination, the next one is gathered. It must be stopped.
+// A Writer gathers what is written in blocks. While some are worked on, the next
+// one is gathered. It must be stopped. It is not safe for concurrent use.
 type Writer struct {
-	dst   io.Writer
+	size  int // of all blocks but the last one
 	queue *Queue
 	buf   *Block // being gathered
 }
 
 // NewWriter returns a Writer to dst.
 func NewWriter(dst io.Writer) *Writer {
-	w := &Writer{dst: dst, buf: Get()}
-	w.queue = NewQueue(w.write, nil)
-	return w
+	return NewWorker(Size, func(p []byte) error {
+		n, err := dst.Write(p)
+		if err == nil && n < len(p) {
+			err = io.ErrShortWrite
+		}
+		return err
+	}, nil)
+}
+
+// NewWorker returns a Writer whose blocks of size octets, of which there may be up
+// to Size, go to a [Queue] with work and deliver.
+func NewWorker(size int, work func(p []byte) error, deliver Deliver) *Writer {
+	return &Writer{size: size, queue: NewQueue(work, deliver), buf: Get()}
 }
 
 // Write implements io.Writer. It may return the error of an earlier call.
 func (w *Writer) Write(p []byte) (int, error) {
 	total := len(p)
 	for len(p) > 0 {
-		n := min(len(p), Size-len(w.buf.Buf))
+		n := min(len(p), w.size-len(w.buf.Buf))
 		w.buf.Buf = append(w.buf.Buf, p[:n]...)
 		p = p[n:]
-		if len(w.buf.Buf) == Size {
+		if len(w.buf.Buf) == w.size {
 			if err := w.turn(); err != nil {
 				return total - len(p), err
 			}
@@ -39,10 +49,10 @@ func (w *Writer) ReadFrom(src io.Reader) (int64, error) {
 	total := int64(0)
 	for {
 		at := len(w.buf.Buf)
-		n, err := src.Read(w.buf.Buf[at:Size])
+		n, err := src.Read(w.buf.Buf[at:w.size])
 		w.buf.Resize(at + n)
 		total += int64(n)
-		if at+n == Size {
+		if at+n == w.size {
 			if werr := w.turn(); werr != nil {
 				return total, werr
 			}
@@ -63,16 +73,13 @@ func (w *Writer) turn() error {
 	return err
 }
 
-func (w *Writer) write(p []byte) error {
-	n, err := w.dst.Write(p)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
-	return err
-}
+// Buffered returns how many octets are gathered for the next block.
+func (w *Writer) Buffered() int { return len(w.buf.Buf) }
 
-// Flush writes all that was gathered.
-func (w *Writer) Flush() error {
+// Flush gives all that was gathered away, with tail after it, of up to Room less
+// Size octets in the same block, and returns when all is done.
+func (w *Writer) Flush(tail ...byte) error {
+	w.buf.Buf = append(w.buf.Buf, tail...)
 	if len(w.buf.Buf) == 0 {
 		return w.queue.Wait()
 	}

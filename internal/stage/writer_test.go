@@ -47,6 +47,43 @@ func TestWriter(t *testing.T) {
 	}
 }
 
+// TestWorker: all blocks but the last one have the size that was asked for, and
+// what completes the last one is in it.
+func TestWorker(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for procs := 1; procs <= 2; procs++ {
+		runtime.GOMAXPROCS(procs)
+		for length := range 40 {
+			var got, sizes []byte
+			w := NewWorker(16, func(p []byte) error {
+				for i := range p {
+					p[i] ^= 1
+				}
+				return nil
+			}, func(q *Queue, b *Block) error {
+				got = append(got, b.Buf...)
+				sizes = append(sizes, byte(len(b.Buf)))
+				q.Reuse(b)
+				return nil
+			})
+			if n, err := w.Write(make([]byte, length)); n != length || err != nil {
+				t.Fatal(n, err)
+			}
+			if n := w.Buffered(); n != length%16 {
+				t.Errorf("%d octets of %d are gathered", n, length)
+			}
+			if err := w.Flush(make([]byte, 16)...); err != nil {
+				t.Fatal(err)
+			}
+			w.Stop()
+			full := bytes.Repeat([]byte{16}, length/16)
+			if !bytes.Equal(got, bytes.Repeat([]byte{1}, length+16)) || !bytes.Equal(sizes, append(full, byte(length%16+16))) {
+				t.Errorf("%d octets: %d came, in blocks of %v", length, len(got), sizes)
+			}
+		}
+	}
+}
+
 type brokenWriter struct{ n int }
 
 var errBroken = errors.New("broken")
