@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/postseal/postseal/internal/testpki"
 	"github.com/postseal/postseal/pki"
@@ -54,6 +55,20 @@ func BenchmarkFind(b *testing.B) {
 		_, err = s.db.Exec("INSERT INTO entries (address, fingerprint, source, first_seen, last_seen) SELECT address, ?, 'ldap', 0, 0 FROM correspondents WHERE address <> ?", print[:], bob)
 	}
 	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if found, err := s.Find(b.Context(), bob); err != nil || len(found) != 1 {
+			b.Fatal(found, err)
+		}
+	}
+}
+
+// BenchmarkRecall asks for what is remembered, again and again: what is left is to
+// ask whether anybody has changed the store.
+func BenchmarkRecall(b *testing.B) {
+	s, cert := benchStoreWith(b, Options{Key: quick("x"), Remember: time.Hour})
+	if _, err := s.AddCertificate(b.Context(), bob, cert, AddOptions{}); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {

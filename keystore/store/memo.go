@@ -20,7 +20,8 @@ const (
 // A memo has answers of the database, for as long as nobody has written to it:
 // neither this process nor another. It asks SQLite before each use, on a
 // connection of its own, since a connection does not see its own writes there
-// (PRAGMA data_version).
+// (PRAGMA data_version); where SQLite would see what it has seen before, it is not
+// asked (walIndex).
 //
 // Private keys are among what it has. They are there no longer than Options.Remember
 // after they were read, and not after Close.
@@ -32,7 +33,9 @@ type memo struct {
 	conn    *sqlite3.Conn // nil until it is needed
 	ask     *sqlite3.Stmt
 	closed  bool
-	version int64 // of the database that answers are of
+	index   walIndex
+	head    walHead // as it was before SQLite told the version; zero when not known
+	version int64   // of the database that answers are of
 	answers map[memoKey]any
 	size    int
 	timer   *time.Timer // ends the time of the answers; nil when there are none
@@ -155,11 +158,21 @@ func (m *memo) current() (int64, bool) {
 	if m.closed || m.conn == nil && !m.connect() {
 		return 0, false
 	}
+	head, known := m.index.read()
+	if known && head == m.head {
+		return m.version, true
+	}
+	m.head = walHead{}
 	there := m.ask.Step()
 	version := m.ask.ColumnInt64(0)
 	if err := m.ask.Reset(); err != nil || !there {
 		m.forget() // it may be another one
 		return 0, false
+	}
+	if known {
+		m.head = head
+	} else if m.index.file == nil {
+		m.index = walIndexOf(m.conn)
 	}
 	if version != m.version {
 		m.forget()
@@ -216,6 +229,6 @@ func (m *memo) close() error {
 	if closeErr := m.conn.Close(); err == nil {
 		err = closeErr
 	}
-	m.conn, m.ask = nil, nil
+	m.conn, m.ask, m.index = nil, nil, walIndex{}
 	return err
 }
