@@ -1,6 +1,10 @@
 package smime
 
-import "io"
+import (
+	"io"
+
+	"github.com/postseal/postseal/internal/mimeraw"
+)
 
 // A gate holds what is written to it until it is opened. It lets a writer be
 // made, and with it the caller's mistakes be found, before the header that goes
@@ -18,6 +22,15 @@ func (g *gate) Write(p []byte) (int, error) {
 	}
 	g.held = append(g.held, p...)
 	return len(p), nil
+}
+
+// Lend makes a gate a [mimeraw.Lender] when it is open and its destination
+// is one.
+func (g *gate) Lend() []byte {
+	if lender, ok := g.dst.(mimeraw.Lender); ok && g.open {
+		return lender.Lend()
+	}
+	return nil
 }
 
 // pass writes head and all that is held, and opens the gate.

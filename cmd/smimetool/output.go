@@ -251,6 +251,9 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Lend lends memory for the next Write: a mimeraw.Lender.
+func (o *output) Lend() []byte { return o.w.Lend() }
+
 // named says where writing failed, in words that the person knows.
 func (o *output) named(err error) error {
 	name := o.path

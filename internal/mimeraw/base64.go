@@ -11,25 +11,41 @@ import (
 const (
 	base64Columns = 76 // RFC 2045, Section 6.8: at most 76
 	base64Line    = base64Columns / 4 * 3
-	base64Lines   = blockSize / (base64Columns + 2) // lines in one block
+	base64Row     = base64Columns + 2     // with its end
+	base64Lines   = blockSize / base64Row // lines in one block
 )
 
 // NewBase64Writer returns a writer that encodes to dst in base64 (RFC 2045,
 // Section 6.8), in lines of 76 characters that end in CRLF. Close writes what is
 // left and the last line end, and does not close dst; without any data it writes
 // nothing. The first error of dst is returned by every later call.
+//
+// When dst is a [Lender], lines are encoded into its memory.
 func NewBase64Writer(dst io.Writer) io.WriteCloser {
-	return &base64Writer{dst: dst}
+	w := &base64Writer{dst: dst}
+	w.lender, _ = dst.(Lender)
+	return w
+}
+
+// A Lender is a destination that lends the memory where it puts what is written.
+// Lend returns an empty slice with some capacity or none; what is appended to it
+// within that, and given to the very next Write, need not be copied. It is what
+// AvailableBuffer is for a bufio.Writer, under a name that no type has by accident:
+// one that embeds a bufio.Writer may put something else there before.
+type Lender interface {
+	io.Writer
+	Lend() []byte
 }
 
 type base64Writer struct {
-	dst  io.Writer
-	line [base64Line]byte // a line that is not complete
-	n    int              // octets in line
-	room *[blockSize]byte // nil before the first line, and after Close
-	out  []byte           // encoded lines, not written yet, part of room
-	used int              // octets of room that were ever in use
-	err  error
+	dst    io.Writer
+	lender Lender           // dst, or nil
+	line   [base64Line]byte // a line that is not complete
+	n      int              // octets in line
+	room   *[blockSize]byte // nil before the first line, and after Close
+	out    []byte           // encoded lines, not written yet, part of room
+	used   int              // octets of room that were ever in use
+	err    error
 }
 
 // Write implements io.Writer.
@@ -38,10 +54,6 @@ func (w *base64Writer) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	total := len(p)
-	if w.room == nil {
-		w.room, _ = scratches.Get().(*[blockSize]byte) // nothing else is in there
-		w.out = w.room[: 0 : base64Lines*(base64Columns+2)]
-	}
 	if w.n > 0 {
 		n := copy(w.line[w.n:], p)
 		w.n += n
@@ -68,18 +80,45 @@ func (w *base64Writer) Write(p []byte) (int, error) {
 // encode encodes whole lines.
 func (w *base64Writer) encode(p []byte) error {
 	for len(p) > 0 {
-		if len(w.out) == cap(w.out) {
-			if err := w.flush(); err != nil {
-				return err
+		lent := w.lender != nil && len(w.out) == 0
+		lines := 0
+		if lent {
+			out := w.lender.Lend()
+			lines = min(len(p)/base64Line, cap(out)/base64Row)
+			if lines > 0 {
+				out = out[:lines*base64Row]
+				encodeLines(out, p[:lines*base64Line])
+				if err := w.write(out); err != nil {
+					return err
+				}
 			}
 		}
-		lines := min(len(p)/base64Line, (cap(w.out)-len(w.out))/(base64Columns+2))
-		at := len(w.out)
-		w.out = w.out[:at+lines*(base64Columns+2)]
-		encodeLines(w.out[at:], p[:lines*base64Line])
+		if lines == 0 {
+			w.allocate()
+			lines = min(len(p)/base64Line, (cap(w.out)-len(w.out))/base64Row)
+			if lent {
+				lines = 1 // for which a block of the lender has no room any more
+			}
+			at := len(w.out)
+			w.out = w.out[:at+lines*base64Row]
+			encodeLines(w.out[at:], p[:lines*base64Line])
+			if lent || len(w.out) == cap(w.out) {
+				if err := w.flush(); err != nil {
+					return err
+				}
+			}
+		}
 		p = p[lines*base64Line:]
 	}
 	return nil
+}
+
+// allocate sees to it that out has room.
+func (w *base64Writer) allocate() {
+	if w.room == nil {
+		w.room, _ = scratches.Get().(*[blockSize]byte) // nothing else is in there
+		w.out = w.room[: 0 : base64Lines*base64Row]
+	}
 }
 
 // encodeLines encodes whole lines into dst, which has their size. The code for
@@ -98,12 +137,17 @@ func encodeLines(dst, src []byte) {
 
 // flush writes the encoded lines.
 func (w *base64Writer) flush() error {
-	n, err := w.dst.Write(w.out)
-	if err == nil && n < len(w.out) {
-		err = io.ErrShortWrite
-	}
+	err := w.write(w.out)
 	w.used = max(w.used, len(w.out))
 	w.out = w.out[:0]
+	return err
+}
+
+func (w *base64Writer) write(out []byte) error {
+	n, err := w.dst.Write(out)
+	if err == nil && n < len(out) {
+		err = io.ErrShortWrite
+	}
 	w.err = err
 	return err
 }
@@ -118,11 +162,7 @@ func (w *base64Writer) Close() error {
 		return w.err
 	}
 	if w.n > 0 {
-		if len(w.out) == cap(w.out) {
-			if err := w.flush(); err != nil {
-				return err
-			}
-		}
+		w.allocate()
 		at := len(w.out)
 		w.out = w.out[:at+base64.StdEncoding.EncodedLen(w.n)]
 		base64.StdEncoding.Encode(w.out[at:], w.line[:w.n])

@@ -247,3 +247,57 @@ func BenchmarkBase64Reader64LF(b *testing.B) {
 	}
 	benchmarkBase64Reader(b, lines)
 }
+
+// A lendingBuffer lends what its blocks of a size have left.
+type lendingBuffer struct {
+	size  int
+	block []byte
+	out   bytes.Buffer
+	lent  int // octets that were written where they had been lent
+}
+
+func (l *lendingBuffer) Lend() []byte { return l.block[len(l.block):len(l.block):l.size] }
+
+func (l *lendingBuffer) Write(p []byte) (int, error) {
+	if rest := l.Lend(); cap(rest) >= len(p) && len(p) > 0 && &rest[:1][0] == &p[0] {
+		l.lent += len(p)
+	}
+	l.out.Write(p)
+	l.block = l.block[:(len(l.block)+len(p))%l.size]
+	return len(p), nil
+}
+
+// TestBase64WriterLender: with memory of the destination, however much of it there is
+// at a time, the same is written.
+func TestBase64WriterLender(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 7))
+	lent := 0
+	for range 200 {
+		size := 1 + rng.IntN(1000)
+		dst := &lendingBuffer{size: size, block: make([]byte, 0, size)}
+		var want bytes.Buffer
+		w, plain := NewBase64Writer(dst), NewBase64Writer(&want)
+		for range rng.IntN(5) {
+			part := make([]byte, rng.IntN(2000))
+			for i := range part {
+				part[i] = byte(rng.Uint32())
+			}
+			if n, err := w.Write(part); n != len(part) || err != nil {
+				t.Fatal(n, err)
+			}
+			if _, err := plain.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.Close(), plain.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(dst.out.Bytes(), want.Bytes()) {
+			t.Errorf("blocks of %d octets: %d octets in place of %d", size, dst.out.Len(), want.Len())
+		}
+		lent += dst.lent
+	}
+	if lent == 0 {
+		t.Error("no memory was ever lent")
+	}
+}

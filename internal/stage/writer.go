@@ -31,8 +31,12 @@ func NewWorker(size int, work func(p []byte) error, deliver Deliver) *Writer {
 func (w *Writer) Write(p []byte) (int, error) {
 	total := len(p)
 	for len(p) > 0 {
-		n := min(len(p), w.size-len(w.buf.Buf))
-		w.buf.Buf = append(w.buf.Buf, p[:n]...)
+		at := len(w.buf.Buf)
+		n := min(len(p), w.size-at)
+		w.buf.Buf = w.buf.Buf[:at+n]
+		if dst := w.buf.Buf[at:]; &dst[0] != &p[0] {
+			copy(dst, p)
+		}
 		p = p[n:]
 		if len(w.buf.Buf) == w.size {
 			if err := w.turn(); err != nil {
@@ -41,6 +45,14 @@ func (w *Writer) Write(p []byte) (int, error) {
 		}
 	}
 	return total, nil
+}
+
+// Lend lends the rest of the block that is being gathered: an empty slice,
+// which what is appended to it within its capacity, and given to the very next Write,
+// need not leave.
+func (w *Writer) Lend() []byte {
+	at := len(w.buf.Buf)
+	return w.buf.Buf[at:at:w.size]
 }
 
 // ReadFrom implements io.ReaderFrom: what is read goes into the blocks, and is

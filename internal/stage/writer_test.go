@@ -25,8 +25,13 @@ func TestWriter(t *testing.T) {
 			}
 			want.Write(part)
 			if rng.IntN(2) == 0 {
-				if n, err := w.Write(part); n != len(part) || err != nil {
-					t.Fatal(n, err)
+				lent := w.Lend()
+				n := min(cap(lent), len(part))
+				lent = append(lent, part[:n]...)
+				for _, part := range [][]byte{lent, part[n:]} {
+					if n, err := w.Write(part); n != len(part) || err != nil {
+						t.Fatal(n, err)
+					}
 				}
 				continue
 			}
