@@ -8,8 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/netip"
 	"net/textproto"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -26,8 +29,9 @@ import (
 
 const checkLong = `
 Reads the configuration, opens the stores of the accounts, tries their keys, loads
-certificates, and connects to the mail servers as mailproxy run would. It tells
-what works, and what does not and why. It does not listen, and does not log in.
+certificates, and connects to the mail servers as mailproxy run would; it looks at
+where mailproxy milter would listen. It tells what works, and what does not and why.
+It does not listen, and does not log in.
 `
 
 func newCheck(a *app) *cobra.Command {
@@ -77,6 +81,7 @@ func (a *app) check(ctx context.Context, file string) error {
 	for i := range conf.Listeners {
 		c.listener(ctx, conf, &conf.Listeners[i])
 	}
+	c.milter(&conf.Milter)
 	if c.failed > 0 {
 		return &checkError{c.failed, c.of}
 	}
@@ -172,6 +177,48 @@ func (c *checker) identity(what string, conf *config.Config, l *config.Listener)
 		id.close()
 	}
 	c.result(what, good, err)
+}
+
+// milter looks at where mail servers will ask the filter.
+func (c *checker) milter(m *config.Milter) {
+	if m.Address == "" {
+		return
+	}
+	whose := "seals the mail of those who have logged in"
+	if len(m.Trusted) > 0 {
+		whose += ", and of " + list(m.Trusted)
+	}
+	network, address := "tcp", m.Address
+	if name, ok := strings.CutPrefix(m.Address, config.Unix); ok {
+		network, address = "unix", name
+		whose += "; only its own user and group reach it"
+	} else if host, err := netip.ParseAddrPort(address); err != nil || !host.Addr().IsLoopback() {
+		whose += "; whoever reaches it can have mail signed, so only the mail server may"
+	}
+	if conn, err := net.DialTimeout(network, address, checkTime); err == nil {
+		_ = conn.Close() // nothing was said
+		whose += "; somebody listens there already"
+	}
+	c.result("milter at "+m.Address, whose, socketPlace(m.Address))
+}
+
+// socketPlace tells why a socket in the file system cannot be made.
+func socketPlace(address string) error {
+	name, ok := strings.CutPrefix(address, config.Unix)
+	if !ok {
+		return nil
+	}
+	if info, err := os.Lstat(name); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return &listenError{address, errors.New("there is something else than a socket")}
+	}
+	info, err := os.Stat(filepath.Dir(name))
+	switch {
+	case err != nil:
+		return &listenError{address, err}
+	case !info.IsDir():
+		return &listenError{address, fmt.Errorf("%s is no folder", filepath.Dir(name))}
+	}
+	return nil
 }
 
 // transparent tries whether sockets of a kind can be had.

@@ -55,6 +55,23 @@ func TestCheck(t *testing.T) {
 		}
 		w.edit(t, "client_address = \"xclient\"\n", "")
 	})
+	t.Run("milter", func(t *testing.T) {
+		const before = "\n[[rule]]"
+		for _, c := range []struct{ section, want string }{
+			{"address = \"unix:m.sock\"\ntrusted = [\"192.0.2.0/24\"]", "ok     milter at unix:" + w.file("m.sock") + ": seals the mail of those who have logged in, and of 192.0.2.0/24; only"},
+			{"address = \"unix:nowhere/m.sock\"", "failed milter at unix:" + w.file("nowhere/m.sock") + ": cannot listen"},
+			{"address = \"unix:" + demoConfig + "\"", "something else than a socket"},
+			{"address = \"127.0.0.1:1\"", "have logged in\n"},
+			{"address = \"0.0.0.0:1\"", "only the mail server may"},
+		} {
+			add := "\n[milter]\n" + c.section + "\n"
+			w.edit(t, before, add+before)
+			if _, out, _ = run(t, "check", "--config", file); strings.Count(out, c.want) != 1 {
+				t.Errorf("%s\n%s", c.section, out)
+			}
+			w.edit(t, add, "")
+		}
+	})
 	t.Run("passphrase", func(t *testing.T) {
 		if err := os.WriteFile(w.file("passphrase"), []byte("wrong\n"), 0o600); err != nil {
 			t.Fatal(err)

@@ -50,6 +50,19 @@ type listenError struct {
 func (e *listenError) Error() string { return "cannot listen at " + e.address + ": " + e.err.Error() }
 func (e *listenError) Unwrap() error { return e.err }
 
+func (e *listenError) hints() []string {
+	_, file := strings.CutPrefix(e.address, config.Unix)
+	switch {
+	case file && errors.Is(e.err, fs.ErrExist):
+		return []string{"another program listens there, perhaps another mailproxy milter"}
+	case file && (errors.Is(e.err, fs.ErrPermission) || errors.Is(e.err, fs.ErrNotExist)):
+		return []string{"the socket needs a folder where this user may make files; RuntimeDirectory=mailproxy of systemd makes /run/mailproxy"}
+	case errors.Is(e.err, fs.ErrPermission):
+		return []string{"ports below 1024 are for root, or for programs with CAP_NET_BIND_SERVICE"}
+	}
+	return nil
+}
+
 // A certificateError says that the certificate of a listener cannot be used.
 type certificateError struct {
 	name string
@@ -74,6 +87,7 @@ func explain(err error) explanation {
 		e.code, e.hints = exitUsage, ue.hints
 		return e
 	}
+	var listening *listenError
 	switch {
 	case errors.As(err, new(*checkError)):
 		e.code = exitCheck
@@ -90,10 +104,10 @@ func explain(err error) explanation {
 		e.hints = []string{"the server has to trust this host: smtpd_authorized_xclient_hosts in Postfix, for example; or set client_address to none"}
 	case errors.Is(err, upstream.ErrTarget):
 		e.hints = []string{"a validating resolver on this host lets DNSSEC vouch for the records: [dns] resolver"}
+	case errors.As(err, &listening):
+		e.hints = listening.hints()
 	case errors.Is(err, fs.ErrExist):
 		e.hints = []string{"an existing file is never overwritten: remove it, or choose another name"}
-	case errors.Is(err, fs.ErrPermission) && errors.As(err, new(*listenError)):
-		e.hints = []string{"ports below 1024 are for root, or for programs with CAP_NET_BIND_SERVICE"}
 	}
 	return e
 }

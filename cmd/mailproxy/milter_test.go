@@ -75,6 +75,12 @@ func TestMilterCommand(t *testing.T) {
 	w.edit(t, "\n[[rule]]", add+"\n[[rule]]")
 	p := startCommand(t, "milter", "--config", w.file(demoConfig))
 	p.told("READY=1")
+	if code, out, text := run(t, "check", "--config", w.file(demoConfig)); code != exitOK || !strings.Contains(out, "listens there already") {
+		t.Errorf("check while it runs: %d\n%s%s", code, out, text)
+	}
+	if code, _, text := run(t, "milter", "--config", w.file(demoConfig)); code != exitFailure || !strings.Contains(text, "another program listens there") {
+		t.Errorf("a second one: %d\n%s", code, text)
+	}
 	if info, statErr := os.Lstat(socket); statErr != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("%v %v", info, statErr)
 	}
