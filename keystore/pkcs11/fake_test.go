@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"math/big"
 	"sync"
 	"testing"
@@ -518,13 +519,18 @@ func openFake(t testing.TB, f *fake, uri string, pin keystore.Passphrase) *Token
 	return token
 }
 
+// acquire is what opening the module by its name is for others.
+func (f *fake) acquire() (*module, error) {
+	return acquire(fmt.Sprintf("fake/%p", f), func(string) (cryptoki, error) { return f, nil })
+}
+
 func tryFake(t testing.TB, f *fake, uri string, pin keystore.Passphrase) (*Token, error) {
 	t.Helper()
 	u, err := ParseURI(uri)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := acquire("fake/"+t.Name(), func(string) (cryptoki, error) { return f, nil })
+	m, err := f.acquire()
 	if err != nil {
 		t.Fatal(err)
 	}

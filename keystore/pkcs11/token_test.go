@@ -217,7 +217,7 @@ func openList(t *testing.T, f *fake, uri string) ([]foundToken, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := acquire("fake/"+t.Name(), func(string) (cryptoki, error) { return f, nil })
+	m, err := f.acquire()
 	if err != nil {
 		t.Fatal(err)
 	}
