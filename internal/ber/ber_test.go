@@ -322,3 +322,26 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// Small elements that share a piece of memory are their caller's, each for itself.
+func TestSmallElements(t *testing.T) {
+	var in []byte
+	for i := range 100 {
+		in = append(in, 4, 3, byte(i), byte(i), byte(i))
+	}
+	r := NewReader(bytes.NewReader(in), 8)
+	var all [][]byte
+	for range 100 {
+		element, err := r.Raw(5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, element)
+	}
+	for i, element := range all {
+		_ = append(element, 0xff)
+		if !bytes.Equal(element, in[5*i:5*i+5]) {
+			t.Fatalf("element %d is %x", i, element)
+		}
+	}
+}

@@ -6,7 +6,7 @@ package ber
 // returned as it is when nothing is to be changed. The cost is linear.
 func Normalize(raw []byte, maxDepth int) ([]byte, error) {
 	n := normalizer{raw: raw, maxDepth: maxDepth}
-	size, rest, err := n.measure(raw, 0)
+	_, rest, err := n.measure(raw, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -16,6 +16,11 @@ func Normalize(raw []byte, maxDepth int) ([]byte, error) {
 	if !n.changed {
 		return raw, nil
 	}
+	n.noted = true
+	size, _, err := n.measure(raw, 0)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]byte, 0, size)
 	out, _ = n.emit(out, raw)
 	return out, nil
@@ -24,8 +29,9 @@ func Normalize(raw []byte, maxDepth int) ([]byte, error) {
 type normalizer struct {
 	raw      []byte
 	maxDepth int
-	lengths  []int // of the contents of constructed elements, in order
 	changed  bool
+	noted    bool  // lengths are wanted
+	lengths  []int // of the contents of constructed elements, in order
 }
 
 func (n *normalizer) syntax(at []byte, msg string) error {
@@ -80,7 +86,9 @@ func (n *normalizer) measure(p []byte, depth int) (size int, rest []byte, err er
 		return HeaderLen(h.Tag, int64(size)) + size, rest, err
 	}
 	slot := len(n.lengths)
-	n.lengths = append(n.lengths, 0)
+	if n.noted {
+		n.lengths = append(n.lengths, 0)
+	}
 	for {
 		if h.Length != Indefinite && len(contents) == 0 {
 			break
@@ -96,7 +104,9 @@ func (n *normalizer) measure(p []byte, depth int) (size int, rest []byte, err er
 		}
 		size += part
 	}
-	n.lengths[slot] = size
+	if n.noted {
+		n.lengths[slot] = size
+	}
 	return HeaderLen(h.Tag, int64(size)) + size, after, nil
 }
 

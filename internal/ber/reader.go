@@ -23,13 +23,17 @@ type Reader struct {
 	bound    int64   // the innermost definite end, or maxOffset
 	maxDepth int
 	err      error
+	room     []byte // for small elements
+	levels   [8]int64
 }
 
 const maxOffset = 1<<63 - 1
 
 // NewReader returns a Reader over src that goes at most maxDepth elements deep.
 func NewReader(src io.Reader, maxDepth int) *Reader {
-	return &Reader{src: bufio.NewReaderSize(src, bufferSize), bound: maxOffset, maxDepth: maxDepth}
+	r := &Reader{src: bufio.NewReaderSize(src, bufferSize), bound: maxOffset, maxDepth: maxDepth}
+	r.ends = r.levels[:0]
+	return r
 }
 
 // Offset returns how many octets of the input have been consumed.
@@ -198,6 +202,9 @@ func (r *Reader) Raw(limit int64) ([]byte, error) {
 		if h.Length > limit-int64(len(buf))-int64(n) {
 			return nil, r.fail(&LimitError{What: "size of an element", Max: limit})
 		}
+		if buf == nil && h.Length != Indefinite {
+			buf = r.roomFor(n + int(min(h.Length, stepSize)))
+		}
 		p, _ := r.src.Peek(n)
 		buf = append(buf, p...)
 		if h.Length == Indefinite {
@@ -232,6 +239,25 @@ func (r *Reader) Raw(limit int64) ([]byte, error) {
 		return nil, r.fail(&LimitError{What: "size of an element", Max: limit})
 	}
 	return buf, nil
+}
+
+const (
+	smallElement = 64  // octets up to which elements share a piece of memory
+	sharedRoom   = 256 // of that memory
+)
+
+// roomFor returns empty memory for size octets. It is the caller's: no octet is
+// given out twice.
+func (r *Reader) roomFor(size int) []byte {
+	if size > smallElement {
+		return make([]byte, 0, size)
+	}
+	if len(r.room) < size {
+		r.room = make([]byte, sharedRoom)
+	}
+	buf := r.room[:0:size]
+	r.room = r.room[size:]
+	return buf
 }
 
 // append reads n octets of contents in steps, so that a declared length alone
