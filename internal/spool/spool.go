@@ -66,8 +66,9 @@ type Buffer struct {
 	public bool
 
 	mu     sync.RWMutex
-	chunks [][]byte // the first memory octets, as chunkLen says
-	disk   *disk    // nil until memory is full
+	chunks []*chunk // the first memory octets, as chunkLen says
+	room   [4]*chunk
+	disk   *disk // nil until memory is full
 	size   int64
 	err    error // sticky error of Write
 	closed bool
@@ -86,6 +87,7 @@ func New(opts Options) *Buffer {
 	if b.limit <= 0 {
 		b.limit = math.MaxInt64
 	}
+	b.chunks = b.room[:0]
 	return b
 }
 
@@ -135,9 +137,11 @@ func (b *Buffer) writeMemory(p []byte) int {
 	for n < len(p) && b.size < b.memory {
 		i, off := locate(b.size)
 		if i == len(b.chunks) {
-			b.chunks = append(b.chunks, getChunk(i)[:min(chunkLen(i), b.memory-b.size)])
+			c := getChunk(i)
+			c.buf = c.buf[:min(chunkLen(i), b.memory-b.size)]
+			b.chunks = append(b.chunks, c)
 		}
-		m := copy(b.chunks[i][off:], p[n:])
+		m := copy(b.chunks[i].buf[off:], p[n:])
 		n += m
 		b.size += int64(m)
 	}
@@ -182,7 +186,7 @@ func (b *Buffer) ReadAt(p []byte, off int64) (int, error) {
 	n := 0
 	for n < len(p) && off+int64(n) < min(b.memory, b.size) {
 		i, at := locate(off + int64(n))
-		n += copy(p[n:], b.chunks[i][at:])
+		n += copy(p[n:], b.chunks[i].buf[at:])
 	}
 	if n < len(p) {
 		m, err := b.disk.readAt(p[n:], off+int64(n)-b.memory)
@@ -234,7 +238,7 @@ func (b *Buffer) Close() error {
 	for i, c := range b.chunks {
 		putChunk(i, c, !b.public)
 	}
-	b.chunks = nil
+	b.chunks, b.room = nil, [len(b.room)]*chunk{}
 	if b.disk == nil {
 		return nil
 	}
@@ -262,20 +266,23 @@ func chunkLen(i int) int64 {
 // unless it was public.
 var chunkPools [len(chunkEnds) + 1]sync.Pool
 
-func getChunk(i int) []byte {
-	if c, ok := chunkPools[min(i, len(chunkEnds))].Get().(*[]byte); ok {
-		return *c
+// A chunk is a piece of memory.
+type chunk struct{ buf []byte }
+
+func getChunk(i int) *chunk {
+	if c, ok := chunkPools[min(i, len(chunkEnds))].Get().(*chunk); ok {
+		return c
 	}
-	return make([]byte, chunkLen(i))
+	return &chunk{make([]byte, chunkLen(i))}
 }
 
 // putChunk takes a chunk back; a secret one is overwritten.
-func putChunk(i int, c []byte, secret bool) {
-	c = c[:cap(c)]
+func putChunk(i int, c *chunk, secret bool) {
+	c.buf = c.buf[:cap(c.buf)]
 	if secret {
-		clear(c)
+		clear(c.buf)
 	}
-	chunkPools[min(i, len(chunkEnds))].Put(&c)
+	chunkPools[min(i, len(chunkEnds))].Put(c)
 }
 
 // locate returns the chunk that holds offset off of the memory, and the place

@@ -275,7 +275,7 @@ func TestClose(t *testing.T) {
 		r := b.NewReader()
 		var inMemory []byte
 		if size > 0 {
-			inMemory = b.chunks[0]
+			inMemory = b.chunks[0].buf
 		}
 		for range 2 {
 			if err := b.Close(); err != nil {
