@@ -44,6 +44,7 @@ type gcmStream struct {
 	whole cipher.AEAD // takes the nonce of the message
 	seek  cipher.AEAD // takes nonces of 16 octets; nil until needed
 	nonce []byte
+	iv    [blockSize]byte // room for most nonces
 
 	h    elem // the hash key
 	inv2 elem // H⁻²
@@ -63,7 +64,7 @@ type gcmStream struct {
 	key    [blockSize]byte
 	tmp    [blockSize]byte
 	seekTo [blockSize]byte
-	out    [scratchSize + TagSize]byte
+	out    []byte // of scratchSize + TagSize octets; nil until needed
 }
 
 // NewGCM returns a stream of AES-GCM, NIST SP 800-38D and RFC 5084. key is 16, 24
@@ -85,7 +86,8 @@ func newGCM(block cipher.Block, nonce []byte) (*gcmStream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &gcmStream{opener: opener{block: block}, whole: whole, nonce: append([]byte(nil), nonce...)}
+	s := &gcmStream{opener: opener{block: block}, whole: whole}
+	s.nonce = append(s.iv[:0], nonce...)
 	block.Encrypt(s.tmp[:], s.tmp[:])
 	s.h = loadElem(&s.tmp)
 	s.powV = elem{lo: 1} // H to the power of zero; lenV is right as it is
@@ -295,6 +297,9 @@ func (s *gcmStream) run(dst, src []byte) int {
 	}
 	n := len(src) &^ (blockSize - 1)
 	if n <= scratchSize {
+		if s.out == nil {
+			s.out = make([]byte, scratchSize+TagSize)
+		}
 		aead.Seal(s.out[:0], nonce, src[:n], nil)
 		copy(dst, s.out[:n])
 		copy(s.tmp[:], s.out[n:n+TagSize])
