@@ -37,13 +37,9 @@ func (r *Reader) openAEAD(d *DecryptedReader, e *envelope, c alg.Cipher, params 
 		_ = buf.Close() // nothing depends on it any more, and err has to stay what it is
 		return err
 	}
-	src := &aeadReader{src: buf.NewReader(), stream: stream, small: buf.Size() <= smallContent}
-	d.src, d.held = src, &heldContent{buf: buf, stream: stream}
+	d.held = &heldContent{buf: buf, stream: stream}
+	d.src, d.cancel = d.held, d.held.stop
 	d.finish = func() error { return nil }
-	d.cancel = func() {
-		src.stop()
-		_ = buf.Close() // nothing depends on it any more
-	}
 	return nil
 }
 
@@ -115,28 +111,44 @@ func absorb(stream aead.Stream, src io.Reader, dst io.Writer) error {
 // inChunks has work done on each chunk of src, in order, and then writes it to
 // dst, if there is one. While some are in work, others are read and written.
 func inChunks(src io.Reader, work func(chunk []byte) error, dst io.Writer) error {
+	block := stage.Get()
+	last, err := fill(block, src)
+	if err == nil && last {
+		if err = work(block.Buf); err == nil && dst != nil {
+			_, err = dst.Write(block.Buf)
+		}
+	}
+	if err != nil || last {
+		stage.Put(block)
+		return err
+	}
 	var deliver stage.Deliver
 	if dst != nil {
 		deliver = stage.To(dst)
 	}
 	queue := stage.NewQueue(work, deliver)
 	defer queue.Stop()
-	for {
-		block := queue.Empty()
-		n, err := io.ReadFull(src, block.Buf[:chunkSize])
-		block.Resize(n)
-		switch err {
-		case nil:
-			if err = queue.Add(block); err != nil {
-				return err
-			}
-		case io.EOF, io.ErrUnexpectedEOF:
-			return queue.Last(block)
-		default:
+	for !last {
+		if err = queue.Add(block); err != nil {
+			return err
+		}
+		block = queue.Empty()
+		if last, err = fill(block, src); err != nil {
 			queue.Reuse(block)
 			return err
 		}
 	}
+	return queue.Last(block)
+}
+
+// fill reads a chunk into a block, and tells whether it is the last one.
+func fill(block *stage.Block, src io.Reader) (last bool, err error) {
+	n, err := io.ReadFull(src, block.Buf[:chunkSize])
+	block.Resize(n)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return true, nil
+	}
+	return false, err
 }
 
 // readAuthTail reads what follows the content. It returns what may have been
@@ -171,11 +183,14 @@ func (r *Reader) readAuthTail(d *DecryptedReader) (aads [][]byte, mac []byte, er
 	return aads, mac, r.close()
 }
 
+// noAttributes is nothing that is authenticated beside the content.
+var noAttributes = [][]byte{nil}
+
 // authenticatedForms returns the octets that stand for attributes in a tag or
 // MAC: as received and, where that is not DER's order, sorted.
 func authenticatedForms(contents []byte, present bool) ([][]byte, error) {
 	if !present {
-		return [][]byte{nil}, nil
+		return noAttributes, nil
 	}
 	sorted, ok := sortSet(contents)
 	if !ok {
@@ -197,6 +212,23 @@ func authenticatedForms(contents []byte, present bool) ([][]byte, error) {
 type heldContent struct {
 	buf    *spool.Buffer
 	stream aead.Stream
+	reader *aeadReader // of Read; nil until needed
+}
+
+// Read implements io.Reader.
+func (h *heldContent) Read(p []byte) (int, error) {
+	if h.reader == nil {
+		h.reader = &aeadReader{src: h.buf.NewReader(), stream: h.stream, small: h.buf.Size() <= smallContent}
+	}
+	return h.reader.Read(p)
+}
+
+// stop frees what is held.
+func (h *heldContent) stop() {
+	if h.reader != nil {
+		h.reader.stop()
+	}
+	_ = h.buf.Close() // nothing depends on it any more
 }
 
 // ReadAt implements io.ReaderAt.

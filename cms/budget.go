@@ -12,8 +12,6 @@ type budget struct {
 	left   int64 // of Limits.Total
 }
 
-func newBudget(limits *Limits) *budget { return &budget{limits: limits, left: limits.Total} }
-
 // raw reads the next element as it was received.
 func (b *budget) raw(r *ber.Reader, field string) ([]byte, error) {
 	if b.left <= 0 {

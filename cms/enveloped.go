@@ -120,7 +120,7 @@ func (r *Reader) readEnvelopeHead() (*envelope, error) {
 			return nil, err
 		}
 	}
-	infos, err := readRecipientInfos(r.r, r.budget)
+	infos, err := readRecipientInfos(r.r, &r.budget)
 	if err != nil {
 		return nil, err
 	}

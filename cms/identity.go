@@ -2,7 +2,6 @@ package cms
 
 import (
 	"crypto"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
@@ -35,8 +34,8 @@ type CertificateIdentity struct {
 // An agreement is the Diffie-Hellman side of an ECDSA key, which takes a
 // multiplication on the curve to make.
 type agreement struct {
-	of  *ecdsa.PrivateKey
-	key *ecdh.PrivateKey
+	of    *ecdsa.PrivateKey
+	agree exchange
 }
 
 // exchanger is that of Key. It makes an agreement once.
@@ -46,19 +45,23 @@ func (c *CertificateIdentity) exchanger() (exchange, error) {
 		return exchanger(c.Key)
 	}
 	if known := c.agreement.Load(); known != nil && known.of == k {
-		return exchangeWith(known.key), nil
+		return known.agree, nil
 	}
 	inner, err := k.ECDH()
 	if err != nil { // of a curve that crypto/ecdh does not have
 		return exchanger(c.Key)
 	}
-	c.agreement.Store(&agreement{k, inner})
-	return exchangeWith(inner), nil
+	made := &agreement{k, exchangeWith(inner)}
+	c.agreement.Store(made)
+	return made.agree, nil
 }
 
 // unavailable reports whether an error of a private key is about the key, and
 // says nothing of what was to be opened with it.
 func unavailable(err error) bool {
+	if err == nil {
+		return false
+	}
 	var e interface{ KeyUnavailable() bool }
 	return errors.As(err, &e) && e.KeyUnavailable()
 }

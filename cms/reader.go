@@ -17,7 +17,7 @@ import (
 type Reader struct {
 	r           *ber.Reader
 	limits      Limits
-	budget      *budget
+	budget      budget
 	contentType OID
 	opened      bool
 	envelope    *envelope // once Recipients or Decrypt has read it
@@ -33,7 +33,7 @@ type Reader struct {
 //	  content [0] EXPLICIT ANY DEFINED BY contentType }
 func NewReader(src io.Reader, limits *Limits) (*Reader, error) {
 	r := &Reader{limits: limits.withDefaults()}
-	r.budget = newBudget(&r.limits)
+	r.budget = budget{limits: &r.limits, left: r.limits.Total}
 	r.r = ber.NewReader(src, r.limits.Depth)
 	if err := r.r.Enter(ber.Sequence); err != nil {
 		return nil, wire(err, "ContentInfo")

@@ -152,7 +152,7 @@ func (d *DetachedSigner) Finish(dst io.Writer) error {
 
 // writeDetached writes a SignedData without eContent.
 func writeDetached(dst io.Writer, contentType OID, prefix, suffix func(b *der.Builder)) error {
-	message, err := der.Marshal(func(b *der.Builder) {
+	return der.Write(dst, func(b *der.Builder) {
 		b.AddASN1(asn1.SEQUENCE, func(b *der.Builder) {
 			der.AddOID(b, TypeSignedData)
 			b.AddASN1(der.Context(0, true), func(b *der.Builder) {
@@ -164,11 +164,6 @@ func writeDetached(dst io.Writer, contentType OID, prefix, suffix func(b *der.Bu
 			})
 		})
 	})
-	if err != nil {
-		return err
-	}
-	_, err = dst.Write(message)
-	return err
 }
 
 // WriteCertificates writes a certs-only SignedData in DER (RFC 5652, Section

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"math/bits"
 	"slices"
@@ -39,12 +40,32 @@ func Marshal(f func(b *Builder)) ([]byte, error) {
 	if err == nil && len(b.buf) > 0 {
 		out = bytes.Clone(b.buf)
 	}
+	b.free()
+	return out, err
+}
+
+// Write runs f on a new builder and writes what it built to dst, in one call.
+func Write(dst io.Writer, f func(b *Builder)) error {
+	b, _ := builders.Get().(*Builder) // nothing else is in there
+	f(b)
+	err := b.err
+	if err == nil {
+		var n int
+		if n, err = dst.Write(b.buf); err == nil && n < len(b.buf) {
+			err = io.ErrShortWrite
+		}
+	}
+	b.free()
+	return err
+}
+
+// free gives a builder back.
+func (b *Builder) free() {
 	clear(b.buf) // it may have been secret
 	if cap(b.buf) == builderRoom {
 		b.buf, b.err = b.buf[:0], nil
 		builders.Put(b)
 	}
-	return out, err
 }
 
 // SetError makes the Builder fail, unless it has failed before.

@@ -112,3 +112,24 @@ func TestSetOfFunc(t *testing.T) {
 		}
 	}
 }
+
+// TestWrite: Write writes what Marshal returns, and nothing after an error.
+func TestWrite(t *testing.T) {
+	build := func(b *Builder) { b.AddASN1OctetString([]byte("octets")) }
+	want, err := Marshal(build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err = Write(&out, build); err != nil || !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("%x: %v", out.Bytes(), err)
+	}
+	out.Reset()
+	bad := errors.New("bad")
+	if err = Write(&out, func(b *Builder) { build(b); b.SetError(bad) }); err != bad || out.Len() > 0 {
+		t.Errorf("%x: %v", out.Bytes(), err)
+	}
+	if err = Write(&out, build); err != nil || !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("after an error: %x: %v", out.Bytes(), err)
+	}
+}
