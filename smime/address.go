@@ -83,7 +83,8 @@ func (s *addressScanner) skip() bool {
 // mailbox reads a mailbox: with a name and angle brackets, or an address alone.
 func (s *addressScanner) mailbox() (m mailbox, ok bool) {
 	rest, comments := s.s, len(s.comments)
-	words, ok := s.words(false)
+	var room [usualWords]string
+	words, ok := s.words(room[:0], false)
 	if !ok {
 		return m, false
 	}
@@ -97,9 +98,12 @@ func (s *addressScanner) mailbox() (m mailbox, ok bool) {
 	return m, ok
 }
 
-// words reads words up to something else. joined asks for exactly one word, or
-// atoms with a dot between each two.
-func (s *addressScanner) words(joined bool) (words []string, ok bool) {
+// usualWords is how many words a part of a mailbox has at most, most often.
+const usualWords = 8
+
+// words reads words up to something else, and appends them to words. joined asks
+// for exactly one word, or atoms with a dot between each two.
+func (s *addressScanner) words(words []string, joined bool) (_ []string, ok bool) {
 	dot := true // a word may follow
 	for s.skip() {
 		var word string
@@ -159,7 +163,8 @@ func (s *addressScanner) quoted() (string, bool) {
 
 // address reads an addr-spec. Routes (RFC 5322, Section 4.4) are refused.
 func (s *addressScanner) address() (string, bool) {
-	local, ok := s.words(true)
+	var room, domainRoom [usualWords]string
+	local, ok := s.words(room[:0], true)
 	if !ok || !s.take('@') || !s.skip() {
 		return "", false
 	}
@@ -174,12 +179,15 @@ func (s *addressScanner) address() (string, bool) {
 		domain, s.s = s.s[:end+1], s.s[end+1:]
 	} else {
 		rest := s.s
-		labels, found := s.words(true)
+		labels, found := s.words(domainRoom[:0], true)
 		domain = strings.Join(labels, "")
 		if !found || strings.Contains(rest[:len(rest)-len(s.s)], `"`) {
 			return "", false
 		}
 	}
 	l := strings.Join(local, "")
-	return l + "@" + domain, l != "" && domain != ""
+	if l == "" || domain == "" {
+		return "", false
+	}
+	return l + "@" + domain, true
 }

@@ -26,7 +26,7 @@ type cleanOptions struct {
 // passes octet by octet.
 type cleaner struct {
 	dst   io.Writer
-	crlf  *mimeraw.CRLFWriter // to dst
+	crlf  mimeraw.CRLFWriter // to dst
 	opts  cleanOptions
 	stack []level // the multiparts that are open
 	leaf  leaf    // takes the body that is at hand
@@ -63,7 +63,7 @@ const (
 // newCleaner returns a cleaner of an entity with the given Content-* fields,
 // whose body is to be written to it.
 func newCleaner(dst io.Writer, fields *mimeraw.Header, opts cleanOptions) *cleaner {
-	c := &cleaner{dst: dst, crlf: mimeraw.NewCRLFWriter(dst), opts: opts, line: true}
+	c := &cleaner{dst: dst, crlf: *mimeraw.NewCRLFWriter(dst), opts: opts, line: true}
 	h := &mimeraw.Header{Fields: fields.Fields, Separator: []byte("\r\n")}
 	c.err = c.startBody(partHead{header: h, fallback: textPlain, root: true})
 	return c
@@ -172,7 +172,7 @@ func (c *cleaner) stepHead(b []byte, final bool) (n int, rest []byte, err error)
 func (c *cleaner) endHead() error {
 	h := c.head
 	c.head = nil
-	return writeAll(c.crlf, h.raw)
+	return writeAll(&c.crlf, h.raw)
 }
 
 // stepBody takes octets of a body, and a delimiter.
@@ -282,19 +282,19 @@ func (c *cleaner) delimiter(eol, line []byte, k int, closing bool) error {
 			return err
 		}
 	}
-	if err := writeAll(c.crlf, eol); err != nil {
+	if err := writeAll(&c.crlf, eol); err != nil {
 		return err
 	}
 	if c.opts.encode && !closing && line[len(line)-1] == '\n' {
 		line = append(bytes.Clone(c.stack[k].delim), '\n')
 	}
-	if err := writeAll(c.crlf, line); err != nil {
+	if err := writeAll(&c.crlf, line); err != nil {
 		return err
 	}
 	c.stack = c.stack[:k+1]
 	if closing {
 		c.stack = c.stack[:k]
-		c.leaf, c.line = passLeaf{c.crlf}, true
+		c.leaf, c.line = passLeaf{&c.crlf}, true
 		return nil
 	}
 	c.stack[k].parts++

@@ -24,6 +24,26 @@ type entity struct {
 	body io.Reader // as received
 	held *view     // of the whole entity, when it is held already
 	rec  *recording
+
+	first head       // what head is, at first
+	left  view       // what held is
+	rest  bodyReader // what body is, at first
+}
+
+// A bodyReader reads what has been seen of a body, and then the rest of it.
+type bodyReader struct {
+	seen []byte
+	rest *bufio.Reader
+}
+
+// Read implements io.Reader.
+func (b *bodyReader) Read(p []byte) (int, error) {
+	if len(b.seen) > 0 {
+		n := copy(p, b.seen)
+		b.seen = b.seen[n:]
+		return n, nil
+	}
+	return b.rest.Read(p)
 }
 
 // header returns the entity's fields; it has none when it is no MIME entity.
@@ -36,14 +56,31 @@ func (e *entity) header() *mimeraw.Header {
 
 const readBuffer = 64 << 10
 
+// A frugalReader gives no more than left octets at first.
+type frugalReader struct {
+	src  io.Reader
+	left int
+}
+
+// Read implements io.Reader.
+func (f *frugalReader) Read(p []byte) (int, error) {
+	if f.left > 0 {
+		p = p[:min(len(p), f.left)]
+	}
+	n, err := f.src.Read(p)
+	f.left -= n
+	return n, err
+}
+
 // readEntity reads the header at at. The error is one of the source, or a
 // cms.LimitError with an entity whose header has not been read.
 func (r *reader) readEntity(at origin, root bool) (*entity, error) {
 	src := at.stream
-	e := &entity{head: newHead(r.opts.MaxHeader)}
+	e := &entity{first: makeHead(r.opts.MaxHeader)}
+	e.head = &e.first
 	if src == nil {
-		e.held = &at.held
-		src = at.held.raw()
+		// Most often the header is all that is wanted, and to read is to decrypt.
+		src = &frugalReader{src: at.held.raw(), left: usualHeader}
 	}
 	br := r.lent.peeker(src)
 	var err error
@@ -57,10 +94,11 @@ func (r *reader) readEntity(at origin, root bool) (*entity, error) {
 	if err != nil {
 		e.head.header, e.head.body = nil, 0
 	}
-	e.body = io.MultiReader(bytes.NewReader(e.head.raw[e.head.body:]), br)
-	if e.held != nil {
-		left := e.held.from(int64(e.lead + e.skip))
-		e.held = &left
+	e.rest = bodyReader{e.head.raw[e.head.body:], br}
+	e.body = &e.rest
+	if at.stream == nil {
+		e.left = at.held.from(int64(e.lead + e.skip))
+		e.held = &e.left
 	}
 	return e, err
 }
@@ -108,7 +146,12 @@ func (e *entity) readRoot(br *bufio.Reader, r *reader) error {
 // record returns the body so that all of the entity is held, from the start of
 // its header on. It need not be held again where it is.
 func (r *reader) record(e *entity) (io.Reader, error) {
-	e.rec = &recording{}
+	memory := &struct {
+		rec  recording
+		tee  tee
+		body recordedBody
+	}{}
+	e.rec = &memory.rec
 	if e.held == nil {
 		e.rec.buf = r.spool()
 	}
@@ -116,7 +159,9 @@ func (r *reader) record(e *entity) (io.Reader, error) {
 	if _, err := e.rec.Write(e.head.raw[e.skip:]); err != nil {
 		return nil, err
 	}
-	e.body = &recordedBody{e.body, &tee{rec: e.rec}, len(e.head.raw) - e.head.body}
+	memory.tee.rec = e.rec
+	memory.body = recordedBody{e.body, &memory.tee, len(e.head.raw) - e.head.body}
+	e.body = &memory.body
 	return e.body, nil
 }
 

@@ -46,16 +46,25 @@ func (g *gate) pass(head []byte) error {
 // A chain is a writer whose Close ends several, the first one first.
 type chain struct {
 	io.Writer
-	ends []func() error
+	ends [3]io.Closer // up to the first nil
 }
 
 // Close implements io.Closer. It stops at the first error.
 func (c *chain) Close() error {
 	for _, end := range c.ends {
-		if err := end(); err != nil {
+		if end == nil {
+			break
+		}
+		if err := end.Close(); err != nil {
 			return err
 		}
 	}
-	c.ends = nil
+	c.ends = [len(c.ends)]io.Closer{}
 	return nil
 }
+
+// A closerFunc is a function as an io.Closer.
+type closerFunc func() error
+
+// Close implements io.Closer.
+func (f closerFunc) Close() error { return f() }

@@ -24,11 +24,16 @@ type head struct {
 	body   int // where the body starts in raw
 }
 
-func newHead(max int) *head {
+func makeHead(max int) head {
 	if max <= 0 {
 		max = mimeraw.DefaultMaxHeader
 	}
-	return &head{max: max}
+	return head{max: max}
+}
+
+func newHead(max int) *head {
+	h := makeHead(max)
+	return &h
 }
 
 // maxFieldName is within how many octets a line of a header has a colon.
@@ -68,7 +73,7 @@ func (h *head) feed(p []byte) (int, error) {
 // whole, is behind the fields: it is empty, or cannot be part of a header.
 func (h *head) ends(whole bool) bool {
 	line := h.raw[h.line:]
-	if whole && len(bytes.TrimRight(line, "\r\n")) == 0 {
+	if whole && len(line) == lineEndSize(line) {
 		return true
 	}
 	if line[0] == ' ' || line[0] == '\t' {
@@ -81,6 +86,15 @@ func (h *head) ends(whole bool) bool {
 		return false
 	}
 	return bytes.IndexByte(line[:min(len(line), maxFieldName)], ':') < 0
+}
+
+// lineEndSize returns how many octets at the end of a line are CR or LF.
+func lineEndSize(line []byte) int {
+	n := 0
+	for n < len(line) && (line[len(line)-1-n] == '\n' || line[len(line)-1-n] == '\r') {
+		n++
+	}
+	return n
 }
 
 // parse cuts what was fed into fields.
@@ -99,6 +113,17 @@ func (h *head) parse() error {
 
 // read collects the header at the start of br.
 func (h *head) read(br *bufio.Reader) error {
+	if h.raw == nil {
+		// As much room as it will take, if its end is in sight.
+		_, _ = br.Peek(1) // the error comes again
+		seen, _ := br.Peek(br.Buffered())
+		for _, end := range []string{"\n\r\n", "\n\n"} {
+			if i := bytes.Index(seen, []byte(end)); i >= 0 {
+				h.raw = make([]byte, 0, i+len(end))
+				break
+			}
+		}
+	}
 	for !h.done {
 		line, err := br.ReadSlice('\n')
 		if _, ferr := h.feed(line); ferr != nil { // it has taken all
@@ -117,14 +142,27 @@ func (h *head) read(br *bufio.Reader) error {
 // isContent reports whether a field describes the body, and so belongs inside
 // (RFC 8551, Section 3.1).
 func isContent(f mimeraw.Field) bool {
-	name := f.Name()
-	return len(name) > len("Content-") && strings.EqualFold(name[:len("Content-")], "Content-")
+	const prefix = "Content-"
+	if len(f.Raw) <= len(prefix) || !strings.EqualFold(string(f.Raw[:len(prefix)]), prefix) {
+		return false // what is in front of a name is no blank
+	}
+	return len(f.Name()) > len(prefix)
 }
+
+// usualFields is how many fields there is room for from the start.
+const usualFields = 16
 
 // contentFields returns the fields of h that describe the body, or the others,
 // with CRLF.
 func contentFields(h *mimeraw.Header, content bool) *mimeraw.Header {
-	out := &mimeraw.Header{Fields: make([]mimeraw.Field, 0, len(h.Fields)+1)}
+	usual := &struct {
+		mimeraw.Header
+		room [8]mimeraw.Field
+	}{}
+	out := &usual.Header
+	if out.Fields = usual.room[:0]; len(h.Fields) >= len(usual.room) {
+		out.Fields = make([]mimeraw.Field, 0, len(h.Fields)+1)
+	}
 	for _, f := range h.Fields {
 		if isContent(f) == content {
 			out.Fields = append(out.Fields, f)
@@ -135,9 +173,10 @@ func contentFields(h *mimeraw.Header, content bool) *mimeraw.Header {
 
 // outerHeader returns the fields of a message but those about its body, with
 // CRLF and exactly one MIME-Version, which is added at the end when there is
-// none.
-func outerHeader(h *mimeraw.Header) []byte {
-	out := &mimeraw.Header{Fields: make([]mimeraw.Field, 0, len(h.Fields))}
+// none. There is room for as many octets more.
+func outerHeader(h *mimeraw.Header, more int) []byte {
+	var room [usualFields]mimeraw.Field
+	out := mimeraw.Header{Fields: room[:0]}
 	version := false
 	for _, f := range h.Fields {
 		if isContent(f) {
@@ -151,9 +190,10 @@ func outerHeader(h *mimeraw.Header) []byte {
 		}
 		out.Fields = append(out.Fields, f)
 	}
-	raw := out.CRLF()
+	const added = "MIME-Version: 1.0\r\n"
+	raw := out.CRLF(len(added) + len("\r\n") + more)
 	if !version {
-		raw = append(raw, "MIME-Version: 1.0\r\n"...)
+		raw = append(raw, added...)
 	}
 	return raw
 }
@@ -176,7 +216,7 @@ func toTextproto(lists ...*mimeraw.Header) textproto.Header {
 		fields := lists[i].Fields
 		for j := len(fields) - 1; j >= 0; j-- { // it takes them from the last on
 			if fields[j].Name() != "" {
-				out.AddRaw((&mimeraw.Header{Fields: fields[j : j+1]}).CRLF())
+				out.AddRaw((&mimeraw.Header{Fields: fields[j : j+1]}).CRLF(0))
 			}
 		}
 	}

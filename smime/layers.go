@@ -22,13 +22,21 @@ type entityWriter struct {
 // opaque returns the fields of an application/pkcs7-mime or alike: RFC 8551,
 // Section 3.2.
 func opaque(mimeType, smimeType, file string) []byte {
-	b := append(make([]byte, 0, 256), "Content-Type: "+mimeType...)
-	if smimeType != "" {
-		b = append(b, "; smime-type="+smimeType...)
+	return appendOpaque(make([]byte, 0, 256), mimeType, smimeType, file)
+}
+
+func appendOpaque(b []byte, mimeType, smimeType, file string) []byte {
+	add := func(parts ...string) {
+		for _, part := range parts {
+			b = append(b, part...)
+		}
 	}
-	b = append(b, ";\r\n name=\""+file+"\"\r\n"...)
-	b = append(b, "Content-Transfer-Encoding: base64\r\n"...)
-	return append(b, "Content-Disposition: attachment; filename=\""+file+"\"\r\n"...)
+	add("Content-Type: ", mimeType)
+	if smimeType != "" {
+		add("; smime-type=", smimeType)
+	}
+	add(";\r\n name=\"", file, "\"\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=\"", file, "\"\r\n")
+	return b
 }
 
 const pkcs7MIME = "application/pkcs7-mime"
@@ -40,7 +48,7 @@ func base64Layer(dst io.Writer, fields []byte, open func(io.Writer) (io.WriteClo
 	if err != nil {
 		return nil, err
 	}
-	return &entityWriter{fields, &chain{w, []func() error{w.Close, b64.Close}}}, nil
+	return &entityWriter{fields, &chain{w, [...]io.Closer{w, b64, nil}}}, nil
 }
 
 // nest makes an entity the content of parent.
@@ -53,7 +61,7 @@ func nest(parent *entityWriter, make func(dst io.Writer) (*entityWriter, error))
 	if err = g.pass(append(slices.Clip(child.fields), "\r\n"...)); err != nil {
 		return nil, err
 	}
-	return &entityWriter{parent.fields, &chain{child, []func() error{child.Close, parent.Close}}}, nil
+	return &entityWriter{parent.fields, &chain{child, [...]io.Closer{child, parent, nil}}}, nil
 }
 
 func encryptLayer(dst io.Writer, to []cms.Recipient, o *cms.EncryptOptions) (*entityWriter, error) {
@@ -103,10 +111,12 @@ func clearLayer(dst io.Writer, signers []cms.Signer, o *cms.SignOptions) (*entit
 		return nil, err
 	}
 	w := &clearWriter{dst: dst, signer: signer, boundary: "=_" + rand.Text()}
-	fields := "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\";\r\n" +
-		" micalg=" + micalg(signer.Digests()) + ";\r\n boundary=\"" + w.boundary + "\"\r\n"
-	_, err = io.WriteString(dst, "This is an S/MIME signed message\r\n\r\n--"+w.boundary+"\r\n")
-	return &entityWriter{[]byte(fields), w}, err
+	fields := append(make([]byte, 0, 256), "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\";\r\n micalg="...)
+	fields = append(append(fields, micalg(signer.Digests())...), ";\r\n boundary=\""...)
+	fields = append(append(fields, w.boundary...), "\"\r\n"...)
+	start := append(make([]byte, 0, 128), "This is an S/MIME signed message\r\n\r\n--"...)
+	err = writeAll(dst, append(append(start, w.boundary...), "\r\n"...))
+	return &entityWriter{fields, w}, err
 }
 
 // micalg names digests: RFC 8551, Section 3.5.3.2.
@@ -136,8 +146,9 @@ func (w *clearWriter) Write(p []byte) (int, error) {
 // Close adds the signature.
 func (w *clearWriter) Close() error {
 	// RFC 2046, Section 5.1.1: the line end before the delimiter is no content.
-	tail := append(make([]byte, 0, 512), "\r\n--"+w.boundary+"\r\n"...)
-	tail = append(tail, opaque("application/pkcs7-signature", "", "smime.p7s")...)
+	tail := append(make([]byte, 0, 512), "\r\n--"...)
+	tail = append(append(tail, w.boundary...), "\r\n"...)
+	tail = appendOpaque(tail, "application/pkcs7-signature", "", "smime.p7s")
 	if err := writeAll(w.dst, append(tail, "\r\n"...)); err != nil {
 		return err
 	}
@@ -148,5 +159,6 @@ func (w *clearWriter) Close() error {
 	if err := b64.Close(); err != nil {
 		return err
 	}
-	return writeAll(w.dst, []byte("\r\n--"+w.boundary+"--\r\n"))
+	tail = append(append(tail[:0], "\r\n--"...), w.boundary...)
+	return writeAll(w.dst, append(tail, "--\r\n"...))
 }

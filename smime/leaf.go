@@ -39,7 +39,7 @@ func (c *cleaner) startBody(p partHead) error {
 			fallback = messageRFC822 // RFC 2046, Section 5.1.5
 		}
 		c.stack = append(c.stack, level{media: m.Type, delim: delim, fallback: fallback})
-		c.leaf = passLeaf{c.crlf}
+		c.leaf = passLeaf{&c.crlf}
 		return c.writeHead(p)
 	}
 	if c.startLegacy(&p, m, encoding) {
@@ -71,20 +71,20 @@ func (c *cleaner) startLeaf(p partHead, m mimeraw.MediaType, encoding string, gu
 	case encoding == "binary" && !closed && (c.opts.keepBinary || !c.opts.encode):
 		c.leaf = passLeaf{c.dst}
 	case closed || !c.opts.encode:
-		c.leaf = passLeaf{c.crlf}
+		c.leaf = passLeaf{&c.crlf}
 	case encoding == "binary":
 		p.setEncoding("base64")
-		c.leaf = encodeLeaf{mimeraw.NewBase64Writer(c.crlf)}
+		c.leaf = encodeLeaf{mimeraw.NewBase64Writer(&c.crlf)}
 	case encoding == "8bit":
 		c.leaf = c.encoder(&p, m)
 	case encoding == "" || encoding == "7bit":
 		return c.startGuess(p, m)
 	case encoding == "base64":
-		c.leaf = encodeLeaf{newCanonical(&base64Repair{repair: repair{dst: c.crlf}})}
+		c.leaf = encodeLeaf{newCanonical(&base64Repair{repair: repair{dst: &c.crlf}})}
 	case encoding == "quoted-printable":
-		c.leaf = encodeLeaf{newCanonical(&quotedRepair{repair: repair{dst: c.crlf}})}
+		c.leaf = encodeLeaf{newCanonical(&quotedRepair{repair: repair{dst: &c.crlf}})}
 	default:
-		c.leaf = passLeaf{c.crlf}
+		c.leaf = passLeaf{&c.crlf}
 	}
 	return c.writeHead(p)
 }
@@ -94,20 +94,20 @@ func (c *cleaner) startLeaf(p partHead, m mimeraw.MediaType, encoding string, gu
 func (c *cleaner) encoder(p *partHead, m mimeraw.MediaType) leaf {
 	if strings.HasPrefix(m.Type, "text/") {
 		p.setEncoding("quoted-printable")
-		return encodeLeaf{newCanonical(mimeraw.NewQuotedPrintableWriter(c.crlf))}
+		return encodeLeaf{newCanonical(mimeraw.NewQuotedPrintableWriter(&c.crlf))}
 	}
 	p.setEncoding("base64")
-	return encodeLeaf{newCanonical(mimeraw.NewBase64Writer(c.crlf))}
+	return encodeLeaf{newCanonical(mimeraw.NewBase64Writer(&c.crlf))}
 }
 
 func (c *cleaner) writeHead(p partHead) error {
-	if err := writeAll(c.crlf, p.marks); err != nil {
+	if err := writeAll(&c.crlf, p.marks); err != nil {
 		return err
 	}
-	if err := writeAll(c.crlf, p.header.CRLF()); err != nil {
+	if err := writeAll(&c.crlf, p.header.CRLF(0)); err != nil {
 		return err
 	}
-	return writeAll(c.crlf, p.header.Separator)
+	return writeAll(&c.crlf, p.header.Separator)
 }
 
 // setEncoding replaces the Content-Transfer-Encoding.
@@ -185,6 +185,7 @@ func (c canonical) Close() error { return c.dst.Close() }
 
 // A guess is a leaf that is held until it is known how it must be written.
 type guess struct {
+	crlf    mimeraw.CRLFWriter // to the guess's sink
 	c       *cleaner
 	part    partHead
 	media   mimeraw.MediaType
@@ -203,7 +204,8 @@ type guess struct {
 func (c *cleaner) startGuess(p partHead, m mimeraw.MediaType) error {
 	typed := p.header.Has("Content-Type")
 	g := &guess{c: c, part: p, media: m, encode: c.opts.encode, untyped: p.root && !typed}
-	c.leaf = guessLeaf{mimeraw.NewCRLFWriter(g), g}
+	g.crlf = *mimeraw.NewCRLFWriter((*guessSink)(g))
+	c.leaf = g
 	if c.opts.survey != nil {
 		g.number, g.expected = c.opts.survey.expect(g.untyped)
 		return g.decide(g.expected)
@@ -212,40 +214,49 @@ func (c *cleaner) startGuess(p partHead, m mimeraw.MediaType) error {
 	return nil
 }
 
-type guessLeaf struct {
-	*mimeraw.CRLFWriter // to the guess
-	g                   *guess
-}
-
-func (l guessLeaf) Close() error { return l.g.close() }
-func (l guessLeaf) abort() {
-	if l.g.buf != nil {
-		_ = l.g.buf.Close() // nothing depends on it any more
+// abort implements leaf.
+func (g *guess) abort() {
+	if g.buf != nil {
+		_ = g.buf.Close() // nothing depends on it any more
 	}
 }
 
-// Write takes octets with canonical line ends.
-func (g *guess) Write(p []byte) (int, error) {
-	if g.out != nil && g.buf != nil {
-		return g.out.Write(p)
-	}
-	_, _ = g.scan.Write(p) // never fails
-	if g.untyped {
-		g.valid.write(p)
-	}
+// A guessSink takes what a guess was given, with canonical line ends.
+type guessSink guess
+
+// Write implements io.Writer.
+func (g *guessSink) Write(p []byte) (int, error) {
 	if g.out != nil {
 		return g.out.Write(p)
 	}
-	if n, err := g.buf.Write(p); err != nil {
+	return g.buf.Write(p)
+}
+
+// Write implements io.Writer. A scan finds the same whether line ends are
+// canonical or not, and tells whether there is one to be changed.
+func (g *guess) Write(p []byte) (int, error) {
+	if g.out != nil && g.buf != nil {
+		return g.crlf.Write(p)
+	}
+	bareLF := g.scan.Look(p)
+	if g.untyped {
+		g.valid.write(p)
+	}
+	write := g.crlf.WriteCanonical
+	if bareLF {
+		write = g.crlf.Write
+	}
+	if n, err := write(p); err != nil {
 		return n, err
 	}
-	if g.encode && !g.untyped && (g.scan.Has8Bit() || g.scan.HasNUL() || g.scan.FromLine() || g.scan.LongLine()) {
+	if g.out == nil && g.encode && !g.untyped && (g.scan.Has8Bit() || g.scan.HasNUL() || g.scan.FromLine() || g.scan.LongLine()) {
 		return len(p), g.decide(finding{encode: true})
 	}
 	return len(p), nil
 }
 
-func (g *guess) close() error {
+// Close implements io.Closer.
+func (g *guess) Close() error {
 	switch {
 	case g.buf == nil:
 		g.c.opts.survey.learn(g.number, g.expected, g.find())

@@ -146,15 +146,15 @@ func (l *legacyLeaf) Close() error {
 	defer l.abort()
 	if _, err := io.Copy(io.Discard, l.decoded()); err != nil {
 		// What cannot be decoded stays as it is.
-		_, err = io.Copy(l.c.crlf, l.NewReader())
+		_, err = io.Copy(&l.c.crlf, l.NewReader())
 		return err
 	}
-	var out io.WriteCloser = passLeaf{l.c.crlf}
+	var out io.WriteCloser = passLeaf{&l.c.crlf}
 	switch l.encoding {
 	case "base64":
-		out = mimeraw.NewBase64Writer(l.c.crlf)
+		out = mimeraw.NewBase64Writer(&l.c.crlf)
 	case "quoted-printable":
-		out = newCanonical(mimeraw.NewQuotedPrintableWriter(l.c.crlf))
+		out = newCanonical(mimeraw.NewQuotedPrintableWriter(&l.c.crlf))
 	}
 	br := bufio.NewReaderSize(l.decoded(), maxLegacy)
 	start, _ := br.Peek(maxLegacy) // less is there at the end

@@ -95,7 +95,7 @@ func (m *Message) WriteTo(w io.Writer) (int64, error) {
 		return m.content.pour(w)
 	}
 	if m.hasLegacy() {
-		return m.writeWithout(w, outerHeader(m.messageFields()))
+		return m.writeWithout(w, outerHeader(m.messageFields(), 0))
 	}
 	head, whole := m.front()
 	rest := m.body
@@ -113,12 +113,16 @@ func (m *Message) WriteTo(w io.Writer) (int64, error) {
 // front returns what WriteTo puts in front of the body, or, if whole, in front of
 // the whole content.
 func (m *Message) front() (head []byte, whole bool) {
-	head = outerHeader(m.messageFields())
-	if m.pure {
-		return head, true
+	fields := m.outer
+	if m.protected != nil {
+		fields = m.messageFields()
 	}
+	if m.pure {
+		return outerHeader(fields, 0), true
+	}
+	head = outerHeader(fields, usualHeader)
 	if !m.bare {
-		head = append(head, contentFields(m.inner, true).CRLF()...)
+		head = append(head, contentFields(m.inner, true).CRLF(0)...)
 	}
 	return append(head, "\r\n"...), false
 }
@@ -167,10 +171,14 @@ func (m *Message) Close() error {
 	}
 	var errs []error
 	for _, b := range m.buffers {
-		errs = append(errs, b.Close())
+		if err := b.Close(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	for _, h := range m.held {
-		errs = append(errs, h.Close())
+		if err := h.Close(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -254,9 +254,10 @@ func (w watched) Unwrap(infos []cms.RecipientInfo, cekLen int) ([]byte, error) {
 
 // identities returns the identities, watched.
 func (o *opening) identities() []cms.Identity {
-	out := make([]cms.Identity, len(o.r.opts.Identities))
+	out, watchers := make([]cms.Identity, len(o.r.opts.Identities)), make([]watched, len(o.r.opts.Identities))
 	for i, id := range o.r.opts.Identities {
-		out[i] = watched{id, o}
+		watchers[i] = watched{id, o}
+		out[i] = &watchers[i]
 	}
 	return out
 }
@@ -271,8 +272,11 @@ func (o *opening) enveloped() (*origin, error) {
 	if l.Recipients, err = o.cms.Recipients(); err != nil {
 		return o.closed(err)
 	}
-	d, err := o.cms.Decrypt(o.identities(), &cms.DecryptOptions{
-		Allow: o.r.opts.Allow, SpoolMemory: o.r.opts.SpoolMemory, SpoolDir: o.r.opts.SpoolDir, Again: o.again, HoldUnverified: o.hold})
+	opts := cms.DecryptOptions{Allow: o.r.opts.Allow, SpoolMemory: o.r.opts.SpoolMemory, SpoolDir: o.r.opts.SpoolDir}
+	if o.again != nil {
+		opts.Again, opts.HoldUnverified = o.again, o.hold
+	}
+	d, err := o.cms.Decrypt(o.identities(), &opts)
 	if failed := o.r.staged.failed(); failed != nil {
 		return nil, failed
 	}

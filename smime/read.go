@@ -27,7 +27,7 @@ func Read(src io.Reader, opts *ReadOptions) (*Message, error) {
 	if opts == nil || opts.Trust == nil {
 		return nil, &cms.UsageError{Msg: "smime.Read: no Trust is given; nothing can be trusted by default"}
 	}
-	return newReader(opts, &sourceReader{src: src}).read(origin{})
+	return newReader(opts, src).read(origin{})
 }
 
 // ReadAt is Read for a message of size octets that can be read from any place,
@@ -42,8 +42,8 @@ func ReadAt(src io.ReaderAt, size int64, opts *ReadOptions) (*Message, error) {
 	if size < 0 {
 		return nil, &cms.UsageError{Msg: "smime.ReadAt: the size is negative"}
 	}
-	r := newReader(opts, &sourceReader{src: eofReader{}})
-	r.where = sourceReaderAt{src, r.src}
+	r := newReader(opts, eofReader{})
+	r.where = sourceReaderAt{src, &r.src}
 	pinned, err := spool.NewPinned(r.where, size)
 	if err != nil {
 		return nil, err
@@ -55,8 +55,8 @@ type eofReader struct{}
 
 func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
-func newReader(opts *ReadOptions, src *sourceReader) *reader {
-	r := &reader{opts: *opts, src: src, msg: &Message{}}
+func newReader(opts *ReadOptions, src io.Reader) *reader {
+	r := &reader{opts: *opts, src: sourceReader{src: src}, msg: &Message{}}
 	r.msg.spool = spool.Options{Memory: r.opts.SpoolMemory, Dir: r.opts.SpoolDir, Limit: r.opts.MaxContent}
 	if r.opts.Layers <= 0 {
 		r.opts.Layers = 10
@@ -67,7 +67,7 @@ func newReader(opts *ReadOptions, src *sourceReader) *reader {
 // read opens the message at at; the zero origin is the source.
 func (r *reader) read(at origin) (*Message, error) {
 	if at.held.at == nil {
-		at.stream = r.src
+		at.stream = &r.src
 	}
 	defer r.lent.end()
 	err := r.peel(at)
@@ -78,7 +78,7 @@ func (r *reader) read(at origin) (*Message, error) {
 	}
 	if err == nil {
 		// What is behind the message can still fail.
-		_, err = io.Copy(io.Discard, r.src)
+		_, err = io.Copy(io.Discard, &r.src)
 	}
 	if r.src.err != nil {
 		err = r.src.err
@@ -104,7 +104,7 @@ func (r *reader) read(at origin) (*Message, error) {
 // A reader is a message that is being opened.
 type reader struct {
 	opts   ReadOptions
-	src    *sourceReader
+	src    sourceReader
 	where  io.ReaderAt // the source as it is; nil for a stream
 	msg    *Message
 	sender *sender
@@ -130,7 +130,7 @@ func (r *reader) peel(at origin) error {
 			r.sender = newSender(r.msg.outer)
 		}
 		kind := r.types.recognise(e.header())
-		if r.err == nil && kind != kindOther && len(e.header().Values("Content-Type")) > 1 {
+		if r.err == nil && kind != kindOther && e.header().Count("Content-Type") > 1 {
 			r.msg.Problems = append(r.msg.Problems, &StructureError{What: "there are several Content-Type fields"})
 		}
 		if r.err != nil || kind == kindOther || at.octets || (depth > 0 && r.opts.OneLayer) {

@@ -30,10 +30,17 @@ func newSender(h *mimeraw.Header) *sender {
 }
 
 func readOriginator(h *mimeraw.Header, name string) (o originator) {
-	for _, value := range h.Values(name) {
+	for _, f := range h.Fields {
+		if !f.Is(name) {
+			continue
+		}
 		o.fields++
-		list, ok := parseMailboxes(value)
-		o.list = append(o.list, list...)
+		list, ok := parseMailboxes(f.Value())
+		if o.list == nil {
+			o.list = list
+		} else {
+			o.list = append(o.list, list...)
+		}
 		o.bad = o.bad || !ok
 	}
 	return o

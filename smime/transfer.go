@@ -33,11 +33,18 @@ func putPeeker(br *bufio.Reader) {
 type lending struct {
 	peekers []*bufio.Reader
 	base64  []*mimeraw.Base64Reader
+
+	// What these have room for from the start.
+	peekerRoom [6]*bufio.Reader
+	base64Room [2]*mimeraw.Base64Reader
 }
 
 // peeker returns a buffer before src.
 func (l *lending) peeker(src io.Reader) *bufio.Reader {
 	br := getPeeker(src)
+	if l.peekers == nil {
+		l.peekers = l.peekerRoom[:0]
+	}
 	l.peekers = append(l.peekers, br)
 	return br
 }
@@ -50,7 +57,7 @@ func (l *lending) end() {
 	for _, r := range l.base64 {
 		r.Free()
 	}
-	l.peekers, l.base64 = nil, nil
+	*l = lending{}
 }
 
 // decodeTransfer returns the DER or BER in the body of an entity. The transfer
@@ -71,6 +78,9 @@ func (l *lending) decodeTransfer(body io.Reader, encoding string) io.Reader {
 			}
 		}
 		decoded := mimeraw.NewBase64Reader(br)
+		if l.base64 == nil {
+			l.base64 = l.base64Room[:0]
+		}
 		l.base64 = append(l.base64, decoded)
 		br = l.peeker(&base64Body{decoded})
 	}

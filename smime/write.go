@@ -145,14 +145,14 @@ type messageWriter struct {
 	protection headerProtection
 	parted     *parted // once the header is known
 
-	head *head
+	head head
 	body io.WriteCloser // once the header is known
 	err  error
 	done bool
 }
 
 func newMessageWriter(out *gate, layer *entityWriter, clean *cleanOptions) *messageWriter {
-	return &messageWriter{out: out, layer: layer, clean: clean, head: newHead(0)}
+	return &messageWriter{out: out, layer: layer, clean: clean, head: makeHead(0)}
 }
 
 // Write implements io.Writer.
@@ -184,7 +184,7 @@ func (m *messageWriter) start() error {
 		return err
 	}
 	m.parted = m.protection.part(m.head.header)
-	outer := append(outerHeader(m.parted.outer), m.layer.fields...)
+	outer := append(outerHeader(m.parted.outer, len(m.layer.fields)), m.layer.fields...)
 	return m.out.pass(append(outer, "\r\n"...))
 }
 
@@ -198,17 +198,17 @@ func (m *messageWriter) startBody() error {
 		m.clean.typeParam, m.clean.legacy = m.parted.typeParam, m.parted.legacy
 		m.clean.survey.begin()
 		c := newCleaner(m.layer, fields, *m.clean)
-		ends := []func() error{c.Close, m.layer.Close}
+		body := &chain{c, [...]io.Closer{c, m.layer, nil}}
 		if m.clean.survey != nil {
-			ends = []func() error{c.Close, m.clean.survey.verdict, m.layer.Close}
+			body.ends = [...]io.Closer{c, closerFunc(m.clean.survey.verdict), m.layer}
 		}
-		m.body = &chain{c, ends}
+		m.body = body
 	} else {
 		if !fields.Has("Content-Type") {
 			fields.Fields = append([]mimeraw.Field{{Raw: []byte("Content-Type: text/plain; charset=us-ascii" + m.parted.typeParam + "\r\n")}}, fields.Fields...)
 		}
-		m.body = &chain{mimeraw.NewCRLFWriter(m.layer), []func() error{m.layer.Close}}
-		if err := writeAll(m.layer, append(fields.CRLF(), "\r\n"...)); err != nil {
+		m.body = &chain{mimeraw.NewCRLFWriter(m.layer), [...]io.Closer{m.layer, nil, nil}}
+		if err := writeAll(m.layer, append(fields.CRLF(len("\r\n")), "\r\n"...)); err != nil {
 			return err
 		}
 	}

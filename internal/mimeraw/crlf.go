@@ -142,6 +142,19 @@ func (w *CRLFWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// WriteCanonical is Write for octets without a bare LF, which are not looked at
+// again.
+func (w *CRLFWriter) WriteCanonical(p []byte) (int, error) {
+	if w.err != nil || len(p) == 0 {
+		return 0, w.err
+	}
+	w.prevCR = p[len(p)-1] == '\r'
+	if w.err = w.write(p); w.err != nil {
+		return 0, w.err
+	}
+	return len(p), nil
+}
+
 // block writes the start of p: all that is clean, or as much as fills the
 // buffer when converted. It returns how many octets of p that was.
 func (w *CRLFWriter) block(p []byte) (int, error) {

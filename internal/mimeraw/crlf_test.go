@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -134,3 +135,39 @@ func BenchmarkCRLFReaderCRLF(b *testing.B) {
 	benchmarkCRLFReader(b, strings.Repeat("x", 76)+"\r\n")
 }
 func BenchmarkCRLFReaderLF(b *testing.B) { benchmarkCRLFReader(b, strings.Repeat("x", 76)+"\n") }
+
+// What a Scan finds to have no bare LF can be written as it is, and the Scan
+// reports the same of content before and after its line ends were made canonical.
+func TestCRLFWriterAfterScan(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 5000 {
+		in := make([]byte, r.IntN(40))
+		for i := range in {
+			in[i] = "ab \r\n\n\r\x00\xff"[r.IntN(9)]
+		}
+		var want, got bytes.Buffer
+		_, _ = NewCRLFWriter(&want).Write(in)
+		var raw, canonical Scan
+		_, _ = canonical.Write(want.Bytes())
+		w := NewCRLFWriter(&got)
+		for rest := in; len(rest) > 0; {
+			n := 1 + r.IntN(len(rest))
+			write := w.WriteCanonical
+			if raw.Look(rest[:n]) {
+				write = w.Write
+			}
+			if done, err := write(rest[:n]); done != n || err != nil {
+				t.Fatalf("%d of %d: %v", done, n, err)
+			}
+			rest = rest[n:]
+		}
+		if !bytes.Equal(got.Bytes(), want.Bytes()) {
+			t.Fatalf("%q became %q, want %q", in, &got, &want)
+		}
+		a, b := report(&raw), report(&canonical)
+		a.lf, b.lf = false, false
+		if a != b {
+			t.Fatalf("%q: %v as it is, %v in canonical form", in, a, b)
+		}
+	}
+}

@@ -36,12 +36,27 @@ func CutHeader(raw []byte, max int) (h *Header, n int, err error) {
 
 // cut cuts the fields that end at end.
 func cut(raw []byte, starts []int, end int, separator []byte) *Header {
-	h := &Header{Fields: make([]Field, len(starts)), Separator: separator}
+	h := newHeader(len(starts), separator)
 	for i := len(starts) - 1; i >= 0; i-- {
 		h.Fields[i].Raw = raw[starts[i]:end:end]
 		end = starts[i]
 	}
 	return h
+}
+
+// newHeader returns a header with n fields. When these are few, it is one piece of
+// memory.
+func newHeader(n int, separator []byte) *Header {
+	const few = 8
+	if n > few {
+		return &Header{Fields: make([]Field, n), Separator: separator}
+	}
+	h := &struct {
+		Header
+		room [few]Field
+	}{}
+	h.Fields, h.Separator = h.room[:n:n], separator
+	return &h.Header
 }
 
 // dropped returns how many octets at the start are a byte order mark and an mbox

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
 )
 
 // DefaultMaxHeader is the limit of [ReadHeader], in octets, when its argument
@@ -18,7 +17,7 @@ const DefaultMaxHeader = 1 << 20
 // length, from being searched to its end.
 const maxFieldName = 998
 
-// Errors of this file.
+// Errors of headers and fields.
 var (
 	// ErrHeaderTooLong is returned by [ReadHeader] when the header is longer
 	// than allowed.
@@ -28,72 +27,6 @@ var (
 	// written as a header field.
 	ErrField = errors.New("mimeraw: not a valid header field")
 )
-
-// Field is one header field.
-type Field struct {
-	// Raw is the field with its folding and line ends, exactly as received.
-	// The last field of a header that was cut off may have no line end.
-	Raw []byte
-}
-
-// Name returns the name of the field as it was written, without the blanks that
-// may precede the colon (RFC 5322, Section 4.5). It is empty when there is no
-// colon, and when what stands before the colon cannot be a name (because it
-// holds blanks or control characters).
-func (f Field) Name() string {
-	name, _ := f.split()
-	return string(name)
-}
-
-// Is reports whether the field has the given name, without regard to case.
-func (f Field) Is(name string) bool {
-	own, _ := f.split()
-	return len(own) > 0 && len(own) == len(name) && strings.EqualFold(string(own), name)
-}
-
-// Value returns what stands after the colon, unfolded (RFC 5322, Section 2.2.3:
-// line ends are removed, the blanks after them stay) and without blanks at both
-// ends. A field without a name has the whole line as its value.
-func (f Field) Value() string {
-	_, value := f.split()
-	value = bytes.Trim(value, " \t\r\n")
-	if bytes.IndexByte(value, '\n') < 0 {
-		return string(value)
-	}
-	var b strings.Builder
-	b.Grow(len(value))
-	for {
-		end := bytes.IndexByte(value, '\n')
-		if end < 0 {
-			b.Write(value)
-			return b.String()
-		}
-		line := value[:end]
-		if end > 0 && line[end-1] == '\r' {
-			line = line[:end-1]
-		}
-		b.Write(line)
-		value = value[end+1:]
-	}
-}
-
-// split returns the name (nil when it is not valid) and what follows the colon.
-func (f Field) split() (name, value []byte) {
-	colon := bytes.IndexByte(f.Raw, ':')
-	if colon < 0 {
-		return nil, f.Raw
-	}
-	name = bytes.TrimRight(f.Raw[:colon], " \t")
-	for _, c := range name {
-		if c <= ' ' || c == 0x7f {
-			return nil, f.Raw
-		}
-	}
-	if len(name) == 0 {
-		return nil, f.Raw
-	}
-	return name, f.Raw[colon+1:]
-}
 
 // Header is the header of a message or of a body part.
 type Header struct {
@@ -314,6 +247,17 @@ func (h *Header) Has(name string) bool {
 	return slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Is(name) })
 }
 
+// Count returns how many fields have the given name.
+func (h *Header) Count(name string) int {
+	n := 0
+	for _, f := range h.Fields {
+		if f.Is(name) {
+			n++
+		}
+	}
+	return n
+}
+
 // Values returns the values of all fields with the given name, in their order.
 func (h *Header) Values(name string) []string {
 	var values []string
@@ -338,17 +282,15 @@ func (h *Header) Bytes() []byte {
 	return out
 }
 
-// roomCRLF is for what comes behind a header, or for line ends that become longer.
-const roomCRLF = 64
-
 // CRLF returns the fields with CRLF for every line end, without the separator. A
-// field that was cut off before its line end gets one.
-func (h *Header) CRLF() []byte {
+// field that was cut off before its line end gets one. There is room for as many
+// octets more, if no line end becomes longer.
+func (h *Header) CRLF(more int) []byte {
 	size := 0
 	for _, f := range h.Fields {
 		size += len(f.Raw) + 2
 	}
-	out := make([]byte, 0, size+roomCRLF)
+	out := make([]byte, 0, size+more)
 	for _, f := range h.Fields {
 		out = appendCRLF(out, f.Raw)
 		if n := len(f.Raw); n > 0 && f.Raw[n-1] != '\n' {
@@ -356,63 +298,4 @@ func (h *Header) CRLF() []byte {
 		}
 	}
 	return out
-}
-
-// NewField returns a field that ends in CRLF. The value is folded at its blanks
-// to lines of at most 78 columns where that is possible; unfolding gives the same
-// value, less the blanks at both ends.
-//
-// It returns [ErrField] when the name is not a field name, when the value holds
-// CR, LF or NUL, and when a line would be longer than 998 octets.
-func NewField(name, value string) (Field, error) {
-	// RFC 5322, Section 2.2: a name is of printable US-ASCII except the colon.
-	if name == "" || len(name) > 76 {
-		return Field{}, ErrField
-	}
-	for _, c := range []byte(name) {
-		if c <= ' ' || c >= 0x7f || c == ':' {
-			return Field{}, ErrField
-		}
-	}
-	if strings.ContainsAny(value, "\r\n\x00") {
-		return Field{}, ErrField
-	}
-	value = strings.Trim(value, " \t")
-	raw := make([]byte, 0, len(name)+len(value)+len(value)/32+8)
-	raw = append(raw, name...)
-	raw = append(raw, ':')
-	if value == "" {
-		return Field{Raw: append(raw, "\r\n"...)}, nil
-	}
-	return fold(raw, " "+value)
-}
-
-// fold appends value, which starts with a blank and does not end in one, to raw
-// and folds it before blanks.
-func fold(raw []byte, value string) (Field, error) {
-	const (
-		maxColumns = 78  // RFC 5322, Section 2.1.1: SHOULD
-		maxLine    = 998 // RFC 5322, Section 2.1.1: MUST
-	)
-	column := len(raw)
-	for first := true; value != ""; first = false {
-		// One piece: blanks, and the word after them. A line therefore never
-		// consists of blanks alone, which RFC 5322, Section 3.2.2 forbids.
-		word := len(value) - len(strings.TrimLeft(value, " \t"))
-		end := len(value)
-		if i := strings.IndexAny(value[word:], " \t"); i >= 0 {
-			end = word + i
-		}
-		// The first word leaves the line of the name only when that helps.
-		if column+end > maxColumns && (!first || end <= maxColumns) {
-			raw = append(raw, "\r\n"...)
-			column = 0
-		}
-		raw = append(raw, value[:end]...)
-		if column += end; column > maxLine {
-			return Field{}, ErrField
-		}
-		value = value[end:]
-	}
-	return Field{Raw: append(raw, "\r\n"...)}, nil
 }

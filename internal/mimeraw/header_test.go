@@ -119,7 +119,7 @@ func TestHeader(t *testing.T) {
 	if string(h.Bytes()) != in {
 		t.Errorf("Bytes: %q", h.Bytes())
 	}
-	if got := string(h.CRLF()); got != "To: a\r\n b\r\nX: 1\r\nto : c\r\nY: 2\r\n" {
+	if got := string(h.CRLF(0)); got != "To: a\r\n b\r\nX: 1\r\nto : c\r\nY: 2\r\n" {
 		t.Errorf("CRLF: %q", got)
 	}
 	// Fields do not share room that an append could run into.
@@ -210,7 +210,7 @@ func FuzzHeader(f *testing.F) {
 				t.Errorf("value %q became %q", field.Value(), n.Value())
 			}
 		}
-		for _, line := range bytes.SplitAfter(a.CRLF(), []byte("\n")) {
+		for _, line := range bytes.SplitAfter(a.CRLF(0), []byte("\n")) {
 			if len(line) > 0 && !bytes.HasSuffix(line, []byte("\r\n")) {
 				t.Errorf("line %q", line)
 			}
@@ -278,5 +278,21 @@ func TestVectors(t *testing.T) {
 	}
 	if messages < 3 || multiparts < 1 {
 		t.Errorf("%d messages, %d with parts", messages, multiparts)
+	}
+}
+
+// A field has a name whatever its case is and what blanks stand before the colon,
+// and no other.
+func TestFieldIs(t *testing.T) {
+	for raw, want := range map[string]bool{
+		"To: a\r\n": true, "tO : a": true, "TO\t:": true, "To": false, "To a: b": false, "T: o": false, "Too: a": false,
+		" To: a": false, ":": false, "": false, "\x74\x4f:": true, "To\x00:": false, "4O: a": false,
+	} {
+		if got := (Field{Raw: []byte(raw)}).Is("To"); got != want {
+			t.Errorf("%q: %v", raw, got)
+		}
+	}
+	if (Field{Raw: []byte(": a")}).Is("") {
+		t.Error("a field has an empty name")
 	}
 }

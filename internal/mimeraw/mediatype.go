@@ -41,20 +41,27 @@ func ParseMediaType(value string) (MediaType, error) {
 	s := mediaScanner{s: value}
 	m := MediaType{}
 	s.skip()
-	m.Type = strings.ToLower(s.token())
+	start := s.i
+	m.Type = s.token()
+	slash := s.i
 	s.skip()
 	var err error
 	if s.next() == '/' && m.Type != "" {
 		s.i++
 		s.skip()
-		if sub := s.token(); sub != "" {
-			m.Type += "/" + strings.ToLower(sub)
-		} else {
+		joined := s.i == slash+1 // as it should be: nothing around the slash
+		switch sub := s.token(); {
+		case sub == "":
 			err = ErrMediaType
+		case joined:
+			m.Type = s.s[start:s.i]
+		default:
+			m.Type += "/" + sub
 		}
 	} else {
 		err = ErrMediaType
 	}
+	m.Type = strings.ToLower(m.Type)
 	m.Params = s.params()
 	return m, err
 }

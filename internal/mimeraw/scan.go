@@ -34,8 +34,14 @@ const fromPrefix = "From "
 
 // Write looks at p. It returns len(p) and no error.
 func (s *Scan) Write(p []byte) (int, error) {
+	s.Look(p)
+	return len(p), nil
+}
+
+// Look is Write, and reports whether an LF in p has no CR before it.
+func (s *Scan) Look(p []byte) (bareLF bool) {
 	if len(p) == 0 {
-		return 0, nil
+		return false
 	}
 	if !s.has8Bit {
 		s.has8Bit = has8Bit(p)
@@ -50,7 +56,7 @@ func (s *Scan) Write(p []byte) (int, error) {
 	if !s.sawBareCR && (afterCR || lines < 0 || bytes.Count(p, crOctet) != lines) {
 		s.sawBareCR = afterCR && p[0] != '\n' || bareCR(p)
 	}
-	return len(p), nil
+	return lines < 0
 }
 
 var crOctet = []byte{'\r'}
