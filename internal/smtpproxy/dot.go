@@ -13,10 +13,14 @@ const dotBuffer = 64 << 10
 // beginning of lines are doubled (Section 4.5.2). No content can end it.
 type dotted struct {
 	out   []byte
+	most  int  // octets that were in out before it was emptied
 	plain bool // dots stay as they are, and none ends the text
 	inner bool // the last octet was not the end of a line
 	cr    bool // a CR was held back
 }
+
+// empty empties out.
+func (d *dotted) empty() { d.most, d.out = max(d.most, len(d.out)), d.out[:0] }
 
 // put adds an octet: at most three are written for it.
 func (d *dotted) put(c byte) {
@@ -70,8 +74,12 @@ func (d *dotted) end() {
 // own.
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// A buffer has two parts of a message: as it is read, and as it is written.
-type buffer struct{ in, out []byte }
+// A buffer has two parts of a message: as it is read, and as it is written. Those who
+// use it say how much of it they have used.
+type buffer struct {
+	in, out         []byte
+	usedIn, usedOut int // octets
+}
 
 // getBuffer returns an empty one.
 func getBuffer() *buffer {
@@ -82,10 +90,17 @@ func getBuffer() *buffer {
 	return b
 }
 
+// written takes back what text has written to.
+func (b *buffer) written(text *dotted) {
+	text.empty()
+	b.out, b.usedOut = text.out, text.most
+}
+
 // free gives it back, without what was in it.
 func (b *buffer) free() {
-	clear(b.in)
-	clear(b.out[:cap(b.out)])
+	clear(b.in[:b.usedIn])
+	clear(b.out[:b.usedOut])
+	b.usedIn, b.usedOut = 0, 0
 	if b.out = b.out[:0]; cap(b.out) <= 2*dotBuffer {
 		buffers.Put(b)
 	}
@@ -95,10 +110,12 @@ func (b *buffer) free() {
 type dotWriter struct {
 	u    *upstream
 	text dotted
+	most int // octets of a Write
 }
 
 // Write implements io.Writer.
 func (w *dotWriter) Write(p []byte) (int, error) {
+	w.most = max(w.most, len(p))
 	slow := 0 // up to where it goes octet by octet
 	for i := 0; i < len(p); {
 		part, n := p[i:min(len(p), i+dotBuffer)], 0
@@ -123,7 +140,7 @@ func (w *dotWriter) Write(p []byte) (int, error) {
 
 func (w *dotWriter) flush() error {
 	err := w.u.write(w.text.out)
-	w.text.out = w.text.out[:0]
+	w.text.empty()
 	return err
 }
 

@@ -35,6 +35,7 @@ type sink struct {
 
 func (s sink) Write(p []byte) (int, error)      { return s.w.Write(p) }
 func (s sink) SetWriteDeadline(time.Time) error { return nil }
+func (s sink) SetReadDeadline(time.Time) error  { return nil }
 
 func TestDots(t *testing.T) {
 	for text, want := range map[string]string{

@@ -16,7 +16,7 @@ func (f *front) message(w io.Writer, most int64) error {
 	b := getBuffer()
 	text := textFilter{text: dotted{out: b.out, plain: true}}
 	defer func() {
-		b.out = text.text.out
+		b.written(&text.text)
 		b.free()
 	}()
 	var failed error
@@ -25,6 +25,7 @@ func (f *front) message(w io.Writer, most int64) error {
 		f.pending = nil
 		if len(raw) == 0 && f.err == nil {
 			n, err := f.fill(b.in, f.soon())
+			b.usedIn = max(b.usedIn, n)
 			if raw = b.in[:n]; n == 0 {
 				f.err = noEnd(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -113,13 +114,41 @@ func TestMessageEnds(t *testing.T) {
 
 // TestBuffers: nobody finds in a buffer what was in it before.
 func TestBuffers(t *testing.T) {
-	for range 10 {
-		b := getBuffer()
-		if len(b.out) > 0 || len(bytes.Trim(b.in, "\x00")) > 0 || len(bytes.Trim(b.out[:cap(b.out)], "\x00")) > 0 {
-			t.Fatal("something is in it")
+	secret := strings.Repeat("secret\r\n", 30000) // more than a buffer takes
+	for _, text := range []string{"secret\r\n", secret} {
+		for name, use := range map[string]func() error{
+			"in":    func() error { return after354(text+".\r\n", 1<<20).message(io.Discard, 1<<20) },
+			"out":   func() error { return sends(io.MultiReader(strings.NewReader(text)), len(text), nil) },
+			"self":  func() error { return sends(strings.NewReader(text), len(text), nil) }, // it writes itself
+			"chunk": func() error { return sends(strings.NewReader(text), len(text), map[string]string{"CHUNKING": ""}) },
+		} {
+			if err := use(); err != nil {
+				t.Fatal(name, err)
+			}
+			b := getBuffer()
+			if len(b.out) > 0 || len(bytes.Trim(b.in, "\x00")) > 0 || len(bytes.Trim(b.out[:cap(b.out)], "\x00")) > 0 {
+				t.Errorf("%s: something of %d octets is in it", name, len(text))
+			}
+			b.free()
 		}
-		copy(b.in, "secret")
-		b.out = append(b.out, "secret"...)
-		b.free()
 	}
 }
+
+// sends sends a message to an upstream that takes it.
+func sends(src io.Reader, size int, extensions map[string]string) error {
+	replies := "354 go on\r\n250 taken\r\n"
+	if extensions != nil {
+		replies = "250 taken\r\n"
+	}
+	u := &upstream{conn: talker{sink{w: io.Discard}, iotest.OneByteReader(strings.NewReader(replies))}, extensions: extensions}
+	_, err := u.message(src, int64(size))
+	return err
+}
+
+// A talker is a connection to somebody who talks.
+type talker struct {
+	sink
+	says io.Reader
+}
+
+func (t talker) Read(p []byte) (int, error) { return t.says.Read(p) }

@@ -21,7 +21,7 @@ const (
 // filter takes octets, and returns what they become, which is valid until the
 // next call. When the text has ended it returns what followed it as well.
 func (t *textFilter) filter(p []byte) (out, rest []byte, ended bool) {
-	t.text.out = t.text.out[:0]
+	t.text.empty()
 	slow := 0 // up to where it goes octet by octet
 	for i := 0; i < len(p); i++ {
 		c := p[i]

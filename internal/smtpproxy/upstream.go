@@ -302,7 +302,8 @@ func (u *upstream) message(src io.Reader, size int64) (*Reply, error) {
 	if _, err = io.CopyBuffer(w, src, b.in); err == nil {
 		err = w.end()
 	}
-	b.out = w.text.out
+	b.written(&w.text)
+	b.usedIn = min(w.most, len(b.in)) // src may have written itself
 	b.free()
 	return u.sent(err)
 }
@@ -322,6 +323,7 @@ func (u *upstream) chunk(src io.Reader, size int64) (*Reply, error) {
 	for left := size; err == nil && (left > 0 || n > 0); {
 		var m int
 		m, err = io.ReadFull(src, buf[n:n+int(min(int64(len(buf)-n), left))])
+		b.usedOut = max(b.usedOut, n+m)
 		if left -= int64(m); err == nil {
 			err = u.write(buf[:n+m])
 		}

@@ -235,8 +235,14 @@ func (b *Buffer) Close() error {
 		return nil
 	}
 	b.closed = true
+	left := b.size
 	for i, c := range b.chunks {
-		putChunk(i, c, !b.public)
+		used := c.buf[:min(int64(len(c.buf)), left)]
+		left -= int64(len(used))
+		if !b.public {
+			clear(used)
+		}
+		putChunk(i, c)
 	}
 	b.chunks, b.room = nil, [len(b.room)]*chunk{}
 	if b.disk == nil {
@@ -276,12 +282,9 @@ func getChunk(i int) *chunk {
 	return &chunk{make([]byte, chunkLen(i))}
 }
 
-// putChunk takes a chunk back; a secret one is overwritten.
-func putChunk(i int, c *chunk, secret bool) {
+// putChunk takes a chunk back, when what was secret in it is overwritten.
+func putChunk(i int, c *chunk) {
 	c.buf = c.buf[:cap(c.buf)]
-	if secret {
-		clear(c.buf)
-	}
 	chunkPools[min(i, len(chunkEnds))].Put(c)
 }
 
