@@ -81,11 +81,13 @@ type front struct {
 	err     error     // sticky, of reading
 	resting bool      // go-smtp goes, and the client stays
 	first   [1]byte   // that the client says after that
+	readDue deadline
 
-	mu     sync.Mutex // for what follows
-	reply  []byte     // lines of a reply that is not whole
-	closed chan struct{}
-	once   sync.Once
+	mu       sync.Mutex // for what follows
+	reply    []byte     // lines of a reply that is not whole
+	writeDue deadline
+	closed   chan struct{}
+	once     sync.Once
 }
 
 func newFront(conn net.Conn, idle time.Duration, maxMessage int64, swallow bool, edit func() []string) *front {
@@ -190,7 +192,7 @@ func (f *front) drop(n int) {
 
 // fill reads from the connection until a deadline.
 func (f *front) fill(p []byte, due time.Time) (int, error) {
-	if err := f.Conn.SetReadDeadline(due); err != nil {
+	if err := f.readDue.extend(due, f.Conn.SetReadDeadline); err != nil {
 		return 0, err
 	}
 	return f.Conn.Read(p)
@@ -334,18 +336,8 @@ func (f *front) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// printable replaces control characters within a line: go-smtp repeats what a
-// client has said, and a CR could make two replies of one.
-func printable(line []byte) {
-	for i, c := range bytes.TrimSuffix(line, []byte("\r\n")) {
-		if c < ' ' || c == 0x7f {
-			line[i] = '?'
-		}
-	}
-}
-
 func (f *front) flush(p []byte) error {
-	if err := f.Conn.SetWriteDeadline(time.Now().Add(f.idle)); err != nil {
+	if err := f.writeDue.extend(time.Now().Add(f.idle), f.Conn.SetWriteDeadline); err != nil {
 		return err
 	}
 	_, err := f.Conn.Write(p)
@@ -373,23 +365,6 @@ func (f *front) hello(lines [][]byte) [][]byte {
 	last := out[len(out)-1]
 	last[3] = ' '
 	return out
-}
-
-// enhance gives all lines of a reply the enhanced status code of the last one.
-func enhance(lines [][]byte) {
-	last := string(lines[len(lines)-1])
-	if len(last) < 4 {
-		return
-	}
-	if code, _ := cutEnhanced(last[4:]); code[0] == 0 {
-		return
-	}
-	enhanced, _, _ := strings.Cut(last[4:], " ")
-	for i, line := range lines[:len(lines)-1] {
-		if len(line) > 4 {
-			lines[i] = slices.Concat(line[:4], []byte(enhanced+" "), line[4:])
-		}
-	}
 }
 
 // end says that the server stops, and closes. It is for a moment when nothing is

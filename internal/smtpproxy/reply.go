@@ -1,7 +1,9 @@
 package smtpproxy
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-smtp"
@@ -76,4 +78,31 @@ func cutEnhanced(line string) (smtp.EnhancedCode, string) {
 		}
 	}
 	return code, rest
+}
+
+// printable replaces control characters within a line: go-smtp repeats what a
+// client has said, and a CR could make two replies of one.
+func printable(line []byte) {
+	for i, c := range bytes.TrimSuffix(line, []byte("\r\n")) {
+		if c < ' ' || c == 0x7f {
+			line[i] = '?'
+		}
+	}
+}
+
+// enhance gives all lines of a reply the enhanced status code of the last one.
+func enhance(lines [][]byte) {
+	last := string(lines[len(lines)-1])
+	if len(last) < 4 {
+		return
+	}
+	if code, _ := cutEnhanced(last[4:]); code[0] == 0 {
+		return
+	}
+	enhanced, _, _ := strings.Cut(last[4:], " ")
+	for i, line := range lines[:len(lines)-1] {
+		if len(line) > 4 {
+			lines[i] = slices.Concat(line[:4], []byte(enhanced+" "), line[4:])
+		}
+	}
 }

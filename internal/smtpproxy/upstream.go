@@ -58,6 +58,8 @@ type upstream struct {
 	br   *bufio.Reader // nil while nothing was read that nobody has asked for
 	err  error         // sticky: the connection is of no use any more
 
+	readDue, writeDue deadline
+
 	extensions map[string]string // of EHLO, the names in upper case
 }
 
@@ -128,7 +130,7 @@ func (u *upstream) write(p []byte) error {
 	if u.err != nil {
 		return u.err
 	}
-	err := u.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	err := u.writeDue.extend(time.Now().Add(writeTimeout), u.conn.SetWriteDeadline)
 	if err == nil {
 		_, err = u.conn.Write(p)
 	}
@@ -148,7 +150,7 @@ func (u *upstream) read(timeout time.Duration) (*Reply, error) {
 	if u.err != nil {
 		return nil, u.err
 	}
-	if err := u.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+	if err := u.readDue.extend(time.Now().Add(timeout), u.conn.SetReadDeadline); err != nil {
 		return nil, u.fail(err)
 	}
 	if u.br == nil {
