@@ -162,7 +162,11 @@ func NormalizeAddress(address string) (string, error) {
 		strings.ContainsAny(address[at:], " <>,;") {
 		return "", malformed("mail address")
 	}
-	return address[:at] + strings.ToLower(address[at:]), nil
+	domain := strings.ToLower(address[at:])
+	if domain == address[at:] {
+		return address, nil
+	}
+	return address[:at] + domain, nil
 }
 
 // SortFound sorts certificates in the order in which they are to be used:

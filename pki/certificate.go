@@ -201,11 +201,11 @@ func isMailbox(s string) bool {
 }
 
 func sameAddress(a, b string) bool {
-	i, j := strings.LastIndexByte(a, '@'), strings.LastIndexByte(b, '@')
-	if i < 0 || j < 0 {
-		return a == b
+	if a == b {
+		return true
 	}
-	return a[:i] == b[:j] && asciiDomain(a[i+1:]) == asciiDomain(b[j+1:])
+	i, j := strings.LastIndexByte(a, '@'), strings.LastIndexByte(b, '@')
+	return i >= 0 && j >= 0 && a[:i] == b[:j] && asciiDomain(a[i+1:]) == asciiDomain(b[j+1:])
 }
 
 // lowerASCII folds ASCII letters only: Unicode folding would let a Kelvin sign

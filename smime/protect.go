@@ -103,7 +103,9 @@ func (p headerProtection) part(h *mimeraw.Header) *parted {
 	if p.policy == HeadersUnprotected {
 		return &parted{outer: outer, inner: inner}
 	}
-	in, front := &mimeraw.Header{}, &mimeraw.Header{}
+	// HP-Outer goes in for all that stays in front.
+	in := &mimeraw.Header{Fields: make([]mimeraw.Field, 0, 2*len(outer.Fields)+len(inner.Fields))}
+	front := &mimeraw.Header{Fields: make([]mimeraw.Field, 0, len(outer.Fields))}
 	legacy := &legacyDisplay{}
 	for _, f := range outer.Fields {
 		if !isAuthors(f) {
@@ -115,7 +117,7 @@ func (p headerProtection) part(h *mimeraw.Header) *parted {
 		if p.mode == hpCipher {
 			shown, ok = p.policy.conceal(f)
 		}
-		if (!ok || shown.Value() != f.Value()) && slices.Contains(userFacing, strings.ToLower(f.Name())) {
+		if (!ok || !bytes.Equal(shown.Raw, f.Raw) && shown.Value() != f.Value()) && slices.Contains(userFacing, strings.ToLower(f.Name())) {
 			legacy.fields = append(legacy.fields, f)
 		}
 		if !ok {
@@ -124,7 +126,7 @@ func (p headerProtection) part(h *mimeraw.Header) *parted {
 		front.Fields = append(front.Fields, shown)
 		if p.mode == hpCipher {
 			// RFC 9788, Section 2.2.
-			in.Fields = append(in.Fields, mimeraw.Field{Raw: append([]byte(fieldOuter+": "), shown.Raw...)})
+			in.Fields = append(in.Fields, mimeraw.Field{Raw: slices.Concat([]byte(fieldOuter+": "), shown.Raw)})
 		}
 	}
 	typeParam := ";\r\n hp=\"" + p.mode + "\""
