@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -118,7 +120,15 @@ func TestKill9(t *testing.T) {
 			}
 		})
 	}
+	taken := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Contains(slices.Collect(maps.Values(acked)), true)
+	}
 	time.Sleep(700 * time.Millisecond)
+	for end := time.Now().Add(time.Minute); !taken() && time.Now().Before(end); { // a machine may be slow
+		time.Sleep(20 * time.Millisecond)
+	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
