@@ -35,15 +35,15 @@ func decryptObject(a der.Algorithm, data, passphrase []byte, inPKCS12 bool, w *w
 	var object []byte
 	for _, decrypt := range ways {
 		object, err = tryForms(forms, func(form []byte) ([]byte, error) {
-			plain, err := decrypt(data, form, w)
-			if err != nil {
-				return nil, err
+			plain, failed := decrypt(data, form, w)
+			if failed != nil {
+				return nil, failed
 			}
-			object, err := ber.Normalize(plain, maxDepth)
-			if err != nil || len(object) == 0 || object[0] != byte(asn1.SEQUENCE) {
+			normal, failed := ber.Normalize(plain, maxDepth)
+			if failed != nil || len(normal) == 0 || normal[0] != byte(asn1.SEQUENCE) {
 				return nil, ErrPassphrase
 			}
-			return object, nil
+			return normal, nil
 		})
 		if !errors.Is(err, ErrPassphrase) {
 			break
@@ -58,8 +58,8 @@ type decrypter func(data, passphrase []byte, w *work) ([]byte, error)
 // order to try, and whether that takes the passphrase as a BMPString.
 func scheme(a der.Algorithm) (ways []decrypter, isBMP bool, err error) {
 	if a.OID == oid.PBES2 {
-		d, err := readPBES2(a.Parameters)
-		return []decrypter{d}, false, err
+		d, readErr := readPBES2(a.Parameters)
+		return []decrypter{d}, false, readErr
 	}
 	p12, isBMP := pkcs12Schemes[a.OID]
 	old, ok := pbes1Schemes[a.OID]

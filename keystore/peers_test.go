@@ -193,7 +193,7 @@ func TestGpgsmDerivation(t *testing.T) {
 		wantPeer(t, name, data, id)
 		file := filepath.Join(dir, "differing.p12")
 		writeFile(t, file, data)
-		if _, err := newGpgsm(t).run("--import", file); err == nil {
+		if _, err = newGpgsm(t).run("--import", file); err == nil {
 			reads++
 		}
 		out, err := exec.Command("openssl", "pkcs12", "-legacy", "-in", file, "-passin", "pass:secret", "-noenc").CombinedOutput()
