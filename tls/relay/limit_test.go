@@ -15,7 +15,11 @@ import (
 var timeZero time.Time
 
 // brief is long enough for a loaded machine to do something small.
-const brief = 250 * time.Millisecond
+const brief = 400 * time.Millisecond
+
+// plenty returns more than buffers take. It is to be made before anything is timed: on
+// a machine whose memory is slow to come by that takes long with the race detector.
+func plenty() []byte { return make([]byte, 64<<20) }
 
 // TestIdle has two peers that say nothing.
 func TestIdle(t *testing.T) {
@@ -41,11 +45,13 @@ func TestIdle(t *testing.T) {
 // TestIdleBlocked has a peer that vanishes: it neither reads nor closes.
 func TestIdleBlocked(t *testing.T) {
 	t.Parallel()
+	content := plenty()
 	for _, b := range []kind{plain, client12, server13} {
 		nearA, farA := pair(t, plain)
 		nearB, _ := pair(t, b)
+		write(t, farA, "x")
 		done := start(t, t.Context(), nearA, nearB, &relay.Options{Idle: brief})
-		n, err := farA.Write(make([]byte, 64<<20))
+		n, err := farA.Write(content)
 		if err == nil {
 			t.Errorf("%d octets went to nobody", n)
 		}
@@ -102,10 +108,11 @@ func TestSlowReader(t *testing.T) {
 	if err := errors.Join(tcp.SetWriteBuffer(64<<10), farB.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(64<<10)); err != nil {
 		t.Fatal(err)
 	}
+	content, part := plenty(), make([]byte, 16<<10)
 	done := start(t, t.Context(), nearA, nearB, &relay.Options{Idle: 2 * brief})
-	go func() { _, _ = farA.Write(make([]byte, 64<<20)) }()
+	go func() { _, _ = farA.Write(content) }()
 	for end := time.Now().Add(5 * brief); time.Now().Before(end); time.Sleep(brief / 60) {
-		if _, err := io.ReadFull(farB, make([]byte, 16<<10)); err != nil {
+		if _, err := io.ReadFull(farB, part); err != nil {
 			t.Fatal(err)
 		}
 	}
