@@ -236,7 +236,7 @@ func TestEarlyAnswer(t *testing.T) {
 			sent := make(chan struct{})
 			go func() {
 				defer close(sent)
-				_, _ = farA.Write(make([]byte, 20<<20))
+				_, _ = writePlenty(farA)
 			}()
 			expect(t, farB, string(make([]byte, 1000)))
 			write(t, farB, "552 too much")

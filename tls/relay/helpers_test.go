@@ -231,6 +231,19 @@ func sendAll(tb testing.TB, w net.Conn, r io.Reader) {
 	}
 }
 
+// writePlenty writes 64 MiB, more than buffers take, in pieces: one slice of that size
+// can hold all goroutines up for a second with the race detector, and with them what
+// other tests time.
+func writePlenty(w io.Writer) (n int, err error) {
+	part := make([]byte, 64<<10)
+	for n < 64<<20 && err == nil {
+		var m int
+		m, err = w.Write(part)
+		n += m
+	}
+	return n, err
+}
+
 // exchange sends n octets each way at once and checks that they arrive.
 func exchange(tb testing.TB, x, y net.Conn, n int64) {
 	tb.Helper()

@@ -212,7 +212,7 @@ func TestKeyUpdateFlood(t *testing.T) {
 	nearA, farA := newKeyUpdater(t)
 	nearB, farB := pair(t, plain)
 	done := start(t, t.Context(), nearA, nearB, nil)
-	go func() { _, _ = farB.Write(make([]byte, 64<<20)) }()
+	go func() { _, _ = writePlenty(farB) }()
 	time.Sleep(brief)
 	go func() { _, _ = io.Copy(io.Discard, farB) }()
 	updates := 0

@@ -15,11 +15,7 @@ import (
 var timeZero time.Time
 
 // brief is long enough for a loaded machine to do something small.
-const brief = 400 * time.Millisecond
-
-// plenty returns more than buffers take. It is to be made before anything is timed: on
-// a machine whose memory is slow to come by that takes long with the race detector.
-func plenty() []byte { return make([]byte, 64<<20) }
+const brief = time.Second
 
 // TestIdle has two peers that say nothing.
 func TestIdle(t *testing.T) {
@@ -45,13 +41,12 @@ func TestIdle(t *testing.T) {
 // TestIdleBlocked has a peer that vanishes: it neither reads nor closes.
 func TestIdleBlocked(t *testing.T) {
 	t.Parallel()
-	content := plenty()
 	for _, b := range []kind{plain, client12, server13} {
 		nearA, farA := pair(t, plain)
 		nearB, _ := pair(t, b)
 		write(t, farA, "x")
 		done := start(t, t.Context(), nearA, nearB, &relay.Options{Idle: brief})
-		n, err := farA.Write(content)
+		n, err := writePlenty(farA)
 		if err == nil {
 			t.Errorf("%d octets went to nobody", n)
 		}
@@ -65,8 +60,7 @@ func TestIdleBlocked(t *testing.T) {
 
 // TestProgress moves one octet at a time in one direction, which is progress
 // for both, also when the other direction is blocked or closed.
-func TestProgress(t *testing.T) {
-	t.Parallel()
+func TestProgress(t *testing.T) { // not beside others, which could hold it up
 	for _, closed := range []bool{false, true} {
 		nearA, farA := pair(t, server13)
 		nearB, farB := pair(t, plain)
@@ -100,17 +94,16 @@ func TestProgress(t *testing.T) {
 
 // TestSlowReader takes a little at a time; the octets that move are progress,
 // though no chunk is finished for long.
-func TestSlowReader(t *testing.T) {
-	t.Parallel()
+func TestSlowReader(t *testing.T) { // not beside others, which could hold it up
 	nearA, farA := pair(t, plain)
 	nearB, farB := pair(t, server13)
 	tcp := nearB.(*tls.Conn).NetConn().(*relay.Transport).NetConn().(*net.TCPConn)
 	if err := errors.Join(tcp.SetWriteBuffer(64<<10), farB.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(64<<10)); err != nil {
 		t.Fatal(err)
 	}
-	content, part := plenty(), make([]byte, 16<<10)
+	part := make([]byte, 16<<10)
 	done := start(t, t.Context(), nearA, nearB, &relay.Options{Idle: 2 * brief})
-	go func() { _, _ = farA.Write(content) }()
+	go func() { _, _ = writePlenty(farA) }()
 	for end := time.Now().Add(5 * brief); time.Now().Before(end); time.Sleep(brief / 60) {
 		if _, err := io.ReadFull(farB, part); err != nil {
 			t.Fatal(err)
@@ -177,7 +170,7 @@ func TestCancelBlocked(t *testing.T) {
 		ended := make(chan error, 2)
 		for _, c := range []net.Conn{farA, farB} {
 			go func() {
-				_, err := c.Write(make([]byte, 64<<20))
+				_, err := writePlenty(c)
 				ended <- err
 			}()
 		}
