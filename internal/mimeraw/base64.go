@@ -80,35 +80,33 @@ func (w *base64Writer) Write(p []byte) (int, error) {
 // encode encodes whole lines.
 func (w *base64Writer) encode(p []byte) error {
 	for len(p) > 0 {
-		lent := w.lender != nil && len(w.out) == 0
-		lines := 0
-		if lent {
-			out := w.lender.Lend()
-			lines = min(len(p)/base64Line, cap(out)/base64Row)
-			if lines > 0 {
-				out = out[:lines*base64Row]
-				encodeLines(out, p[:lines*base64Line])
-				if err := w.write(out); err != nil {
-					return err
-				}
-			}
+		var lent []byte
+		if w.lender != nil && len(w.out) == 0 {
+			lent = w.lender.Lend()
 		}
-		if lines == 0 {
-			w.allocate()
-			lines = min(len(p)/base64Line, (cap(w.out)-len(w.out))/base64Row)
-			if lent {
-				lines = 1 // for which a block of the lender has no room any more
+		if lines := min(len(p)/base64Line, cap(lent)/base64Row); lines > 0 {
+			lent = lent[:lines*base64Row]
+			encodeLines(lent, p[:lines*base64Line])
+			if err := w.write(lent); err != nil {
+				return err
 			}
-			at := len(w.out)
-			w.out = w.out[:at+lines*base64Row]
-			encodeLines(w.out[at:], p[:lines*base64Line])
-			if lent || len(w.out) == cap(w.out) {
-				if err := w.flush(); err != nil {
-					return err
-				}
-			}
+			p = p[lines*base64Line:]
+			continue
 		}
+		w.allocate()
+		at := len(w.out)
+		lines := min(len(p)/base64Line, (cap(w.out)-at)/base64Row)
+		if cap(lent) > 0 {
+			lines = 1 // behind it there is more to be lent
+		}
+		w.out = w.out[:at+lines*base64Row]
+		encodeLines(w.out[at:], p[:lines*base64Line])
 		p = p[lines*base64Line:]
+		if cap(lent) > 0 || len(w.out) == cap(w.out) {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -301,3 +301,25 @@ func TestBase64WriterLender(t *testing.T) {
 		t.Error("no memory was ever lent")
 	}
 }
+
+// A poorLender has nothing to lend.
+type poorLender struct{ writes int }
+
+func (l *poorLender) Lend() []byte { return nil }
+
+func (l *poorLender) Write(p []byte) (int, error) {
+	l.writes++
+	return len(p), nil
+}
+
+// TestBase64WriterPoorLender: what does not lend gets large pieces all the same.
+func TestBase64WriterPoorLender(t *testing.T) {
+	dst := &poorLender{}
+	w := NewBase64Writer(dst)
+	if _, err := w.Write(make([]byte, 10*blockSize)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil || dst.writes > 15 {
+		t.Errorf("%d writes, %v", dst.writes, err)
+	}
+}
