@@ -155,14 +155,8 @@ const usualFields = 16
 // contentFields returns the fields of h that describe the body, or the others,
 // with CRLF.
 func contentFields(h *mimeraw.Header, content bool) *mimeraw.Header {
-	usual := &struct {
-		mimeraw.Header
-		room [8]mimeraw.Field
-	}{}
-	out := &usual.Header
-	if out.Fields = usual.room[:0]; len(h.Fields) >= len(usual.room) {
-		out.Fields = make([]mimeraw.Field, 0, len(h.Fields)+1)
-	}
+	out := mimeraw.NewHeader(len(h.Fields)+1, nil)
+	out.Fields = out.Fields[:0]
 	for _, f := range h.Fields {
 		if isContent(f) == content {
 			out.Fields = append(out.Fields, f)

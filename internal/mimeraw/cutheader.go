@@ -36,7 +36,7 @@ func CutHeader(raw []byte, max int) (h *Header, n int, err error) {
 
 // cut cuts the fields that end at end.
 func cut(raw []byte, starts []int, end int, separator []byte) *Header {
-	h := newHeader(len(starts), separator)
+	h := NewHeader(len(starts), separator)
 	for i := len(starts) - 1; i >= 0; i-- {
 		h.Fields[i].Raw = raw[starts[i]:end:end]
 		end = starts[i]
@@ -44,9 +44,9 @@ func cut(raw []byte, starts []int, end int, separator []byte) *Header {
 	return h
 }
 
-// newHeader returns a header with n fields. When these are few, it is one piece of
+// NewHeader returns a header with n fields, which are to be filled in. When these are few, it is one piece of
 // memory.
-func newHeader(n int, separator []byte) *Header {
+func NewHeader(n int, separator []byte) *Header {
 	const few = 8
 	if n > few {
 		return &Header{Fields: make([]Field, n), Separator: separator}
